@@ -1,0 +1,107 @@
+"""One run from its config to its folder. The last file that knows Hydra."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from normlab.assembly import load_table, make_classifier, make_data, make_trainer
+from normlab.config import Settings
+from normlab.data.table import Table
+from normlab.errors import UserError
+from normlab.provenance import provenance
+from normlab.summary import headline, summary
+from normlab.training.result import Result
+from normlab.training.run_folder import RunFolder
+from normlab.training.single import train
+from normlab.validation import parse_settings
+
+QUIET = (
+    "Total length of `list` across ranks is zero",  # data.split=none
+    "Checkpoint directory .* exists and is not empty",
+    "The number of training batches .* is smaller than the logging interval",  # epochs are logged
+    "The `srun` command is available on your system",
+    "You defined a `validation_step` but have no `val_dataloader`",  # data.split=none
+    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own call into torch
+)
+
+
+def run(config: DictConfig) -> float:
+    """Trains as the config says, into Hydra's output folder.
+
+    Returns:
+        The validation loss of the best weights (the training loss where nothing is held out),
+        for sweepers to minimize.
+
+    Raises:
+        UserError: for settings or data that cannot be trained on; the folder is gone by then.
+    """
+    quiet_lightning()
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    try:
+        settings = parse_settings(config)
+        table = load_table(settings)
+        data = make_data(settings, table)
+        run_folder = RunFolder(folder)
+        trainer = make_trainer(settings, run_folder)
+    except UserError as error:
+        discard(folder)
+        if hydra.mode == RunMode.MULTIRUN:
+            overrides = " ".join(hydra.overrides.task)
+            raise UserError(f"job {hydra.job.num} ({overrides}): {error}") from error
+        raise
+    choose_threads(data.batch_size or len(data.split.train), settings.model.hidden)
+    model = make_classifier(settings, data)
+    write_start(run_folder, settings, table)
+    print(headline(settings, data, trainer.strategy.root_device))
+    result = train(data, model, trainer)
+    run_folder.write_result(result.to_dict())
+    print(summary(result, folder))
+    return objective(result)
+
+
+def write_start(folder: RunFolder, settings: Settings, table: Table) -> None:
+    """What is known before the first step."""
+    folder.write_settings(settings.to_dict())
+    folder.write_provenance(provenance(table.sha256))
+
+
+def objective(result: Result) -> float:
+    """What a search over settings minimizes."""
+    return (result.val or result.train)["loss"]
+
+
+def choose_threads(rows_in_a_step: int, hidden: list[int]) -> None:
+    """One thread for small steps, unless OMP_NUM_THREADS says otherwise.
+
+    Two threads gain nothing there, and where another process wants the cores they wait for each
+    other at every operation: 38 ms a step instead of 3 for 500 rows and 4 units.
+    """
+    if "OMP_NUM_THREADS" not in os.environ and rows_in_a_step * max(hidden, default=1) < 2**16:
+        torch.set_num_threads(1)
+
+
+def quiet_lightning() -> None:
+    """Leaves out what Lightning says that is of no use here: the device stands in the headline."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in QUIET:
+        warnings.filterwarnings("ignore", message)
+
+
+def discard(folder: Path) -> None:
+    """Removes what Hydra made for a run that cannot start, and nothing that was there before."""
+    for file in (*(folder / ".hydra").glob("*.yaml"), *folder.glob("*.log")):
+        file.unlink()
+    for path in (folder / ".hydra", folder, *folder.parents):
+        try:
+            path.rmdir()
+        except OSError:  # not empty: it holds something else
+            return

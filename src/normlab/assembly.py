@@ -1,0 +1,134 @@
+"""From settings to the objects that do the work; here every choice's name meets its code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from normlab.config import (
+    BreastCancerSettings,
+    CirclesSettings,
+    CsvSettings,
+    HeartRateSettings,
+    Settings,
+)
+from normlab.data.module import TableDataModule
+from normlab.data.table import Table
+from normlab.errors import UserError
+from normlab.model.classifier import Classifier
+from normlab.model.network import Network
+from normlab.model.normalization import make_normalizer
+from normlab.training.checkpoints import Checkpoints
+from normlab.training.logger import RunFolderLogger
+from normlab.training.progress import TrainingProgress
+from normlab.training.run_folder import RunFolder
+
+
+def load_table(settings: Settings) -> Table:
+    """The rows that `data` names.
+
+    Raises:
+        UserError: where a file cannot be read or trained on.
+    """
+    from normlab.data import readers, synthetic
+
+    match settings.data:
+        case CirclesSettings() as data:
+            return synthetic.circles(data.rows, data.noise, data.factor, data.seed)
+        case HeartRateSettings() as data:
+            return synthetic.heart_rate(
+                data.rows, data.mean, data.std, data.autocorrelation, data.threshold, data.seed
+            )
+        case BreastCancerSettings():
+            return synthetic.breast_cancer()
+        case CsvSettings() as data:
+            return readers.read_csv(data.path, data.target, data.header)
+
+
+def make_data(settings: Settings, table: Table) -> TableDataModule:
+    """The table, split as the settings say."""
+    data = settings.data
+    return TableDataModule(
+        table, data.split, data.val_fraction, data.test_fraction, data.batch_size, settings.seed
+    )
+
+
+def make_network(settings: Settings, n_features: int) -> Network:
+    """A network whose initial weights `seed` makes, the same under every normalization."""
+    normalizer = make_normalizer(n_features=n_features, **settings.normalization.model_dump())
+    torch.manual_seed(settings.seed)
+    model = settings.model
+    return Network(
+        normalizer,
+        model.hidden,
+        model.activation,
+        model.dropout,
+        settings.batchnorm,
+        model.init,
+    )
+
+
+def make_classifier(settings: Settings, data: TableDataModule) -> Classifier:
+    """A network fitted to the training rows, with the way it learns."""
+    network = make_network(settings, data.table.rows.shape[1])
+    data.fit(network)
+    model = settings.model
+    return Classifier(
+        network,
+        data.table.schema,
+        optimizer=model.optimizer,
+        lr=model.lr,
+        weight_decay=model.weight_decay,
+        scheduler=model.scheduler.model_dump(),
+        pos_weight=positive_weight(model.pos_weight, data),
+        seed=settings.seed,
+    )
+
+
+def positive_weight(setting: str | float | None, data: TableDataModule) -> float:
+    """The loss's weight of positive rows; "balanced" gives both classes the same total."""
+    if setting == "balanced":
+        positive = data.train_labels.sum().item()
+        return (len(data.train_labels) - positive) / positive
+    return 1.0 if setting is None else float(setting)
+
+
+def make_trainer(settings: Settings, folder: RunFolder) -> Trainer:
+    """Lightning's trainer, logging and writing checkpoints into the run folder.
+
+    Raises:
+        UserError: where Lightning refuses an argument: a device that is not there, say.
+    """
+    callbacks: list[Callback] = []
+    trainer = settings.trainer
+    if trainer.enable_progress_bar:
+        callbacks.append(TrainingProgress())
+    if trainer.enable_checkpointing:
+        callbacks.append(Checkpoints(folder, settings.checkpoint.every_n_seconds))
+    if settings.early_stopping.patience is not None:
+        callbacks.append(
+            EarlyStopping(
+                "val/loss",
+                min_delta=settings.early_stopping.min_delta,
+                patience=settings.early_stopping.patience,
+                check_on_train_epoch_end=True,
+            )
+        )
+    arguments: dict[str, Any] = {
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        **trainer.model_dump(),
+    }
+    try:
+        return Trainer(
+            callbacks=callbacks,
+            logger=RunFolderLogger(folder),
+            default_root_dir=folder.path,
+            **arguments,
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise UserError(f"trainer: {error}") from error

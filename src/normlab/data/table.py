@@ -1,0 +1,32 @@
+"""Rows and labels in raw units: what every source of data gives and all later steps take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from normlab.data.schema import Schema
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A binary classification data set in memory.
+
+    Attributes:
+        rows: float32 (n, features), C-contiguous so that row batches are cheap, in raw units.
+        labels: float32 (n,), each 0 or 1.
+        schema: what the columns and the labels mean.
+        source: where the rows came from, for messages: a file's name or a data set's.
+        sha256: hexadecimal digest of the file that was read; None where there was no file.
+    """
+
+    rows: NDArray[np.float32]
+    labels: NDArray[np.float32]
+    schema: Schema
+    source: str
+    sha256: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)

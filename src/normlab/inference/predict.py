@@ -1,0 +1,77 @@
+"""A finished run in use: raw rows in, probabilities out. No Lightning here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from normlab.data.schema import Schema
+from normlab.errors import UserError
+from normlab.model.checkpoint import load_network
+from normlab.model.network import Network
+
+CHUNK = 65_536  # rows at once, which bounds the memory
+BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+
+
+class Predictor:
+    """A trained network with scikit-learn's methods for a binary classifier.
+
+    Attributes:
+        network: in evaluation mode.
+        schema: the columns that it was trained on and what its labels mean.
+        classes_: the label's value for class 0 and for class 1.
+    """
+
+    def __init__(self, network: Network, schema: Schema) -> None:
+        self.network = network
+        self.schema = schema
+        self.classes_ = np.array(schema.classes)
+
+    @torch.no_grad()
+    def decision_function(self, rows: ArrayLike) -> NDArray[np.floating]:
+        """Logits (n,) of rows (n, features) in raw units.
+
+        Raises:
+            ValueError: where the rows are not (n, features).
+        """
+        array = np.asarray(rows, dtype=np.float32)
+        n_features = len(self.schema.features)
+        if array.ndim != 2 or array.shape[1] != n_features:
+            raise ValueError(
+                f"rows must be (n, {n_features}), the columns {', '.join(self.schema.features)}; "
+                f"got shape {array.shape}"
+            )
+        dtype = next(self.network.parameters()).dtype
+        chunks = torch.tensor(array, dtype=dtype).split(CHUNK)
+        return torch.cat([self.network(chunk) for chunk in chunks]).numpy()
+
+    def predict_proba(self, rows: ArrayLike) -> NDArray[np.floating]:
+        """Probabilities (n, 2) of class 0 and class 1, for rows (n, features) in raw units."""
+        positive = torch.from_numpy(self.decision_function(rows)).sigmoid().numpy()
+        return np.stack([1 - positive, positive], axis=1)
+
+    def predict(self, rows: ArrayLike) -> NDArray:
+        """The more probable label (n,), as it stood in the source."""
+        return self.classes_[(self.decision_function(rows) > 0).astype(int)]
+
+
+def load(path: str | Path) -> Predictor:
+    """The model of a run folder (its best checkpoint) or of a checkpoint file.
+
+    Raises:
+        UserError: where there is none, or the file is not one of this program's.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found = [path / name for name in (BEST, LAST) if (path / name).exists()]
+        if not found:
+            raise UserError(
+                f"{path} holds no checkpoint ({BEST}): was it trained with "
+                "trainer.enable_checkpointing=false?"
+            )
+        path = found[0]
+    return Predictor(*load_network(path))

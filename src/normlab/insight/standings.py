@@ -1,0 +1,174 @@
+"""The settings of a sweep ranked: seeds folded, each at its best learning rate, paired by seed.
+
+- The criterion is the final loss on the test split; where not every run has one, on the
+  validation split, else on the training rows.
+- Settings are compared on equal data alone: each choice of data is a task with its own winner.
+- Within a task the order is by the criterion's median. Settings with fewer than FEWEST finished
+  runs come last, so that one lucky run is nobody's yardstick. The "best other" setting is the
+  first in this order that is not the setting itself.
+- Where a tuned key (the learning rate) varies, settings that differ in it alone are one strategy,
+  shown at the value with the lowest median validation loss (training loss where there is none).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from normlab.insight.comparison import FEWEST_TO_WIN, duel
+from normlab.insight.settings import as_number, short_names, short_values
+from normlab.insight.standing import SPLITS, Short, Standing, by_seed, is_task, order, standing
+from normlab.insight.sweep import Run, Sweep
+
+Outcome = Literal["won", "even", "few", "unpaired", "alone", "empty"]
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What a task ends in: `leader` has the lowest median loss, `runner_up` the next."""
+
+    task: str
+    outcome: Outcome
+    leader: Standing | None
+    runner_up: Standing | None
+
+
+@dataclass(frozen=True, eq=False)
+class Standings:
+    """A sweep, ranked.
+
+    Attributes:
+        rows: every setting; settings of equal rank in different tasks stand together.
+        best: the same with each strategy at its best tuned value; `rows` where none is tuned.
+        names: varying key -> short name.
+        criterion: "test/loss", say: what ranks.
+        selection: "val/loss", say: what chose the tuned values.
+        tuned: the tuned keys that vary, empty where there is nothing to tune for.
+        tries: how many settings each strategy was tried at, the least and the most.
+        target: the loss to reach; None is TARGET_SHARE of each run's label entropy.
+        fixed: tuned keys that do not vary -> their one value.
+    """
+
+    sweep: Sweep
+    rows: tuple[Standing, ...]
+    best: tuple[Standing, ...]
+    verdicts: tuple[Verdict, ...]
+    names: dict[str, str]
+    criterion: str
+    selection: str
+    tuned: tuple[str, ...]
+    tries: tuple[int, int]
+    target: float | None
+    fixed: dict[str, str]
+
+
+def rank(
+    sweep: Sweep, tune: Sequence[str] = ("model.lr",), target: float | None = None
+) -> Standings:
+    """Ranks the settings of a sweep; `target` is the training loss to reach."""
+    keys = sweep.keys
+    names = short_names(keys)
+    criterion = _loss_of_all(sweep, SPLITS)
+    selection = _loss_of_all(sweep, ("val", "train"))
+    groups: dict[tuple[str | None, ...], list[Run]] = {}
+    for run in sweep.runs:
+        groups.setdefault(tuple(run.config.get(key) for key in keys), []).append(run)
+    short = {key: short_values([run.config.get(key) for run in sweep.runs]) for key in keys}
+    rows = [
+        standing(dict(zip(keys, values, strict=True)), runs, names, short, target)
+        for values, runs in groups.items()
+    ]
+
+    tuned = tuple(key for key in keys if key in tune and not is_task(key))
+    if not any(key not in tuned and not is_task(key) for key in keys):
+        tuned = ()  # nothing else varies: the tuned values are themselves what is compared
+    strategies: dict[tuple[str | None, ...], list[Standing]] = {}
+    for row in rows:
+        strategy = tuple(value for key, value in row.values.items() if key not in tuned)
+        strategies.setdefault(strategy, []).append(row)
+    best = [_at_its_best(tries, selection, tuned) for tries in strategies.values()]
+    tries = [len(group) for group in strategies.values()]
+
+    ranked = _with_duels(rows, criterion)
+    ranked_best = _with_duels(best, criterion) if tuned else ranked
+    one_value = {key: {run.config.get(key) for run in sweep.runs} for key in tune}
+    return Standings(
+        sweep=sweep,
+        rows=ranked,
+        best=ranked_best,
+        verdicts=_verdicts(ranked_best, names, short),
+        names=names,
+        criterion=criterion,
+        selection=selection,
+        tuned=tuned,
+        tries=(min(tries), max(tries)),
+        target=target,
+        fixed={key: v.pop() or "" for key, v in one_value.items() if len(v) == 1 and None not in v},
+    )
+
+
+def _loss_of_all(sweep: Sweep, splits: Sequence[str]) -> str:
+    measures = [f"{split}/loss" for split in splits]
+    shared = (m for m in measures if all(run.finals and m in run.finals for run in sweep.finished))
+    return next(shared, "train/loss")
+
+
+def _at_its_best(tries: list[Standing], selection: str, tuned: Sequence[str]) -> Standing:
+    best = min(tries, key=lambda row: order(row, selection))
+    edge = []
+    for key in tuned:
+        tried = [as_number(row.values[key]) for row in tries if row.finished]
+        numbers = [number for number in tried if number is not None]
+        ends = (min(numbers), max(numbers)) if len(set(numbers)) > 2 else ()
+        if as_number(best.values[key]) in ends:
+            edge.append(key)
+    return replace(best, edge=tuple(edge))
+
+
+def _with_duels(rows: Sequence[Standing], criterion: str) -> tuple[Standing, ...]:
+    """The rows ranked, each with its duel against the best other row of its task."""
+    tasks: dict[tuple[str | None, ...], list[Standing]] = {}
+    for row in sorted(rows, key=lambda row: order(row, criterion)):
+        tasks.setdefault(row.task, []).append(row)
+    ranked = []
+    for members in tasks.values():
+        seeded = [by_seed(row, criterion) for row in members]
+        for place, row in enumerate(members):
+            other = 1 if place == 0 else 0
+            if other < len(members) and members[other].finished:
+                row = replace(
+                    row,
+                    opponent=members[other].label,
+                    duel=duel(seeded[place], seeded[other]),
+                )
+            ranked.append((place, row))
+    return tuple(row for _, row in sorted(ranked, key=lambda pair: pair[0]))
+
+
+def _verdicts(best: Sequence[Standing], names: dict[str, str], short: Short) -> tuple[Verdict, ...]:
+    verdicts = []
+    for task in dict.fromkeys(row.task for row in best):
+        rows = [row for row in best if row.task == task]
+        words = ", ".join(
+            f"{names[key]}={short[key][value]}"
+            for key, value in rows[0].values.items()
+            if is_task(key) and value is not None
+        )
+        ready = [row for row in rows if row.finished]
+        leader, runner_up = (*ready, None, None)[:2]
+        verdicts.append(Verdict(words, _outcome(ready), leader, runner_up))
+    return tuple(verdicts)
+
+
+def _outcome(ready: Sequence[Standing]) -> Outcome:
+    if not ready:
+        return "empty"
+    fight = ready[0].duel
+    if fight is None:
+        return "alone"
+    if fight.wins.n == 0:
+        return "unpaired"
+    if fight.wins.low > 0.5:
+        return "won"
+    return "few" if fight.wins.n < FEWEST_TO_WIN else "even"

@@ -1,0 +1,95 @@
+"""The door's manners: for each thing a user can mend, one message and an exit status.
+
+0 is success, 1 a mistake the user can mend, 2 a wrong command line (argparse says so itself),
+130 and 143 an end by SIGINT and SIGTERM. A defect of the program keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from normlab.errors import UserError
+
+if TYPE_CHECKING:
+    from hydra.errors import HydraException
+
+
+def fail(error: Exception, status: int = 1) -> NoReturn:
+    """Prints the message alone, on standard error, and ends the program."""
+    print(f"normlab: {error}", file=sys.stderr, flush=True)
+    sys.exit(status)
+
+
+@contextmanager
+def front_door() -> Iterator[None]:
+    """Turns what a user can mend into a message, and signals into exit statuses.
+
+    Hydra's own handling of exceptions is told to step aside (HYDRA_FULL_ERROR), since it hides
+    the exceptions that are translated here.
+    """
+    from hydra.errors import HydraException
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    try:
+        yield
+    except UserError as error:
+        fail(error)
+    except HydraException as error:
+        fail(UserError(explain(error)))
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    """Unwinds the stack, so that every `finally` on the way runs."""
+    raise SystemExit(128 + number)
+
+
+def explain(error: HydraException) -> str:
+    """What Hydra refused, said with the way out."""
+    from hydra.errors import MissingConfigException, OverrideParseException
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+
+    if isinstance(error, OverrideParseException):
+        return _explain_grammar(error.override)
+    if isinstance(error, MissingConfigException) and error.options:
+        name = (error.missing_cfg_file or "").rpartition("/")
+        return f"{name[0]}={name[2]}: choose one of {', '.join(error.options)}"
+    cause = error.__cause__
+    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and cause.full_key:
+        return _explain_unknown(str(cause.full_key))
+    return "\n".join(line for line in str(error).splitlines() if line.strip()).replace("\t", "  ")
+
+
+def _explain_grammar(override: str) -> str:
+    key, equals, value = override.partition("=")
+    if not equals:
+        return f"'{override}' is no setting: write KEY=VALUE (see --help)"
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    quoted = shlex.quote(f"{key}='{escaped}'") if "'" in value else f"\"{key}='{value}'\""
+    return f"{override}: Hydra's grammar needs quotes around this value; write\n  {quoted}"
+
+
+def _explain_unknown(key: str) -> str:
+    """Composes the groups that were chosen once more, to name the keys that they have."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    from normlab.validation import unknown_setting
+
+    conf = Path(sys.argv[0]).resolve().parent / "conf"
+    choices = [
+        argument
+        for argument in sys.argv[1:]
+        if (conf / argument.partition("=")[0]).is_dir() and "," not in argument
+    ]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        return unknown_setting(key, compose("train", choices))

@@ -1,0 +1,161 @@
+"""Normalizations that are one affine map a column, and the same after a logarithm.
+
+Those of the first kind differ in their statistics alone, so runs under any mixture of them can
+be stacked and trained as one.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import final
+
+import torch
+from torch import Tensor
+
+from normlab.model.normalizer import Normalizer, column_quantiles
+
+
+class AffineNormalizer(Normalizer):
+    """y = (x - shift) / scale, with shift in raw units and scale > 0, both (features,)."""
+
+    family = "affine"
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__(n_features)
+        self.register_buffer("shift", torch.zeros(n_features))
+        self.register_buffer("scale", torch.ones(n_features))
+
+    @abstractmethod
+    def statistics(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Shift and scale (features,) of float64 rows (n, features); scale 0 where constant."""
+
+    def _fit(self, rows: Tensor) -> None:
+        shift, scale = self.statistics(rows.double())
+        # A constant column is only shifted, as in scikit-learn. Any other scale is kept where
+        # the buffer's dtype has its full precision: not inf, and not subnormal, because a GPU
+        # or a compiler may flush a subnormal to 0.
+        limits = torch.finfo(self.scale.dtype)
+        scale = scale.where(scale != 0, 1.0).clamp(limits.tiny, limits.max)
+        self.shift.copy_(shift)
+        self.scale.copy_(scale)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        # Not x * a + b: a difference of near numbers is exact (Sterbenz), so a spread of 1
+        # around 1e6 keeps all its digits.
+        return saturate(saturate(rows - self.shift) / self.scale)
+
+    def inverse(self, rows: Tensor) -> Tensor:
+        return saturate(rows * self.scale + self.shift)
+
+
+@final
+class Raw(AffineNormalizer):
+    """The identity: rows stay in raw units, to the bit."""
+
+    name = "none"
+
+    def statistics(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(rows[0]), torch.ones_like(rows[0])
+
+
+@final
+class Center(AffineNormalizer):
+    """Mean 0, in the raw unit."""
+
+    name = "center"
+
+    def statistics(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        mean, _ = mean_and_std(rows)
+        return mean, torch.ones_like(mean)
+
+
+@final
+class Standardize(AffineNormalizer):
+    """Mean 0 and population standard deviation 1, as scikit-learn's StandardScaler."""
+
+    name = "standardize"
+
+    def statistics(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        return mean_and_std(rows)
+
+
+@final
+class MinMax(AffineNormalizer):
+    """The training range to [0, 1], as scikit-learn's MinMaxScaler.
+
+    A range wider than the dtype's largest number is taken as that number, and saturates.
+    """
+
+    name = "minmax"
+
+    def statistics(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        low, high = rows.aminmax(dim=0)
+        return low, high - low
+
+
+@final
+class Robust(AffineNormalizer):
+    """Median 0 and interquartile range 1, as scikit-learn's RobustScaler.
+
+    Where more than half of a column is one value its interquartile range may be 0 although the
+    column varies. scikit-learn then leaves its scale as it is; here its standard deviation
+    stands in, or a zero-inflated column of prices would enter the network in the thousands.
+    """
+
+    name = "robust"
+
+    def statistics(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        quarters = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64, device=rows.device)
+        low, median, high = column_quantiles(rows, quarters * (len(rows) - 1))
+        iqr = high - low
+        _, std = mean_and_std(rows)
+        return median, iqr.where(iqr != 0, std)
+
+
+@final
+class Log1p(Normalizer):
+    """sign(x) log(1 + |x|), then standardized: for columns that span orders of magnitude.
+
+    The shift is learnt from the logarithms in the buffers' dtype, as `forward` computes them,
+    so a constant column cancels exactly.
+    """
+
+    name = "log1p"
+    family = "log1p"
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__(n_features)
+        self.logs = Standardize(n_features)
+
+    def _fit(self, rows: Tensor) -> None:
+        self.logs.fit(signed_log1p(rows))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.logs(signed_log1p(rows))
+
+    def inverse(self, rows: Tensor) -> Tensor:
+        logs = self.logs.inverse(rows)
+        return saturate(logs.sign() * logs.abs().expm1())
+
+
+def mean_and_std(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and population standard deviation (features,) of rows (n, features).
+
+    Taken from the distances to each column's minimum: where a column is constant they are
+    exactly the constant and 0, which sums of the values themselves are not.
+    """
+    low = rows.amin(dim=0)
+    above = rows - low
+    return low + above.mean(dim=0), above.std(dim=0, correction=0)
+
+
+def signed_log1p(rows: Tensor) -> Tensor:
+    return rows.sign() * rows.abs().log1p()
+
+
+def saturate(rows: Tensor) -> Tensor:
+    """An overflow to the largest number of that sign; a nan stays."""
+    limit = torch.finfo(rows.dtype).max
+    return rows.clamp(-limit, limit)

@@ -1,0 +1,149 @@
+"""The LightningModule: how a network learns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
+
+from normlab.data.schema import Schema
+from normlab.model.best import BestWeights
+from normlab.model.checkpoint import describe
+from normlab.model.metrics import METRICS, binary_metrics
+from normlab.model.network import Network
+from normlab.seeding import Stream, epoch_seed
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Classifier(LightningModule):
+    """Trains a network on (rows, labels) with a loss on logits.
+
+    Once an epoch it logs loss, accuracy and AUROC of both splits and the learning rate: logging
+    in the step would cost as much as the step. The training figures are those of the epoch's own
+    forward passes, in training mode and unweighted.
+
+    Args:
+        network: with its normalization fitted.
+        schema: what the columns and labels mean; stored in the checkpoints.
+        optimizer: "adam", "adamw" or "sgd".
+        lr: learning rate.
+        weight_decay: L2 penalty, decoupled for adamw.
+        scheduler: None, or {"name": "step", "step_size", "gamma"} or {"name": "cosine",
+            "eta_min"}; in epochs.
+        pos_weight: weight of the positive rows in the training loss.
+        seed: makes dropout.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        schema: Schema,
+        *,
+        optimizer: str = "adam",
+        lr: float = 0.01,
+        weight_decay: float = 0.0,
+        scheduler: dict[str, Any] | None = None,
+        pos_weight: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["network", "schema"])
+        self.network = network
+        self.schema = schema
+        self.best = BestWeights()
+        self.loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(pos_weight))
+        self._train: list[Batch] = []
+        self._val: list[Batch] = []
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Logits (n,) of raw rows (n, features)."""
+        return self.network(rows)
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(epoch_seed(self.hparams["seed"], self.current_epoch, Stream.DROPOUT))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        rows, labels = batch
+        logits = self.network(rows)
+        self._train.append((logits.detach(), labels))
+        return self.loss(logits, labels)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        rows, labels = batch
+        self._val.append((self.network(rows), labels))
+
+    def on_train_epoch_end(self) -> None:
+        """Lightning has validated by now: one record holds the epoch."""
+        record = {"lr": float(self.trainer.optimizers[0].param_groups[0]["lr"])}
+        for name, batches in (("train", self._train), ("val", self._val)):
+            if batches:
+                record |= epoch_record(name, batches)
+                batches.clear()
+        self._publish(record)
+        self.best.update(self.network, record.get("val/loss"), self.current_epoch)
+
+    def _publish(self, record: dict[str, float]) -> None:
+        """To the loggers and to callbacks such as EarlyStopping, as `self.log_dict` would.
+
+        That would round to float32 and, at a tenth of a millisecond a value, cost more than an
+        epoch of one step.
+        """
+        self.trainer.callback_metrics.update(
+            {name: torch.tensor(value, dtype=torch.float64) for name, value in record.items()}
+        )
+        for logger in self.trainer.loggers:
+            logger.log_metrics({**record, "epoch": self.current_epoch}, self.global_step)
+
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
+        optimizer = make_optimizer(self.network, self.hparams)
+        scheduler = make_scheduler(optimizer, self.hparams["scheduler"], self.trainer.max_epochs)
+        return [optimizer], [] if scheduler is None else [scheduler]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["normlab"] = describe(self.network, self.schema)
+        checkpoint["best"] = self.best.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.best.load_state_dict(checkpoint["best"])
+
+
+def epoch_record(name: str, batches: list[Batch]) -> dict[str, float]:
+    """An epoch's metrics under "name/": one transfer from the device for all of them."""
+    logits, labels = (torch.cat(part) for part in zip(*batches, strict=True))
+    values = binary_metrics(logits.float(), labels.float()).tolist()
+    return {f"{name}/{metric}": value for metric, value in zip(METRICS, values, strict=True)}
+
+
+def make_optimizer(network: nn.Module, hparams: Any) -> Optimizer:
+    """The optimizer by name; fused: one kernel for all parameters."""
+    parameters = network.parameters()
+    lr, weight_decay = hparams["lr"], hparams["weight_decay"]
+    match hparams["optimizer"]:
+        case "adam":
+            return torch.optim.Adam(parameters, lr, weight_decay=weight_decay, fused=True)
+        case "adamw":
+            return torch.optim.AdamW(parameters, lr, weight_decay=weight_decay, fused=True)
+        case "sgd":
+            return torch.optim.SGD(parameters, lr, weight_decay=weight_decay, fused=True)
+        case name:
+            raise ValueError(f"unknown optimizer {name!r}")
+
+
+def make_scheduler(
+    optimizer: Optimizer, scheduler: dict[str, Any] | None, max_epochs: int | None
+) -> LRScheduler | None:
+    """The scheduler by name, stepped once an epoch; None keeps the learning rate."""
+    match scheduler:
+        case None | {"name": "none"}:
+            return None
+        case {"name": "step", "step_size": step_size, "gamma": gamma}:
+            return StepLR(optimizer, step_size, gamma)
+        case {"name": "cosine", "eta_min": eta_min}:
+            return CosineAnnealingLR(optimizer, max_epochs or 1, eta_min)
+        case _:
+            raise ValueError(f"unknown scheduler {scheduler!r}")

@@ -1,0 +1,110 @@
+"""Raw rows in, a logit out: the normalization and the MLP in one plain `nn.Module`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from normlab.model.normalization import Normalizer, make_normalizer
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+}
+
+
+class Network(nn.Module):
+    """normalizer -> BatchNorm1d (if asked for) -> [Linear, activation, Dropout] ... -> Linear.
+
+    The weights are drawn layer by layer, in order, from torch's global generator: after
+    `torch.manual_seed(seed)` they are those of the same layers written by hand.
+
+    Args:
+        normalizer: maps raw rows (n, features); fitted by `fit`.
+        hidden: units of each hidden layer; none is logistic regression.
+        activation: a key of `ACTIVATIONS`.
+        dropout: rate after each hidden layer.
+        batchnorm: whether BatchNorm1d follows the normalizer.
+        init: "torch" keeps PyTorch's own; "he" draws N(0, 2 / fan_in) with zero biases (He et al.
+            2015, section 2.2); "xavier" draws U(-a, a), a = sqrt(6 / (fan_in + fan_out)), with
+            zero biases (Glorot and Bengio 2010, equation 16).
+    """
+
+    def __init__(
+        self,
+        normalizer: Normalizer,
+        hidden: Sequence[int] = (16,),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        batchnorm: bool = False,
+        init: str = "torch",
+    ) -> None:
+        super().__init__()
+        self.hidden = list(hidden)
+        self.activation = activation
+        self.dropout = dropout
+        self.normalizer = normalizer
+        self.batchnorm = nn.BatchNorm1d(normalizer.n_features) if batchnorm else nn.Identity()
+        layers: list[nn.Module] = []
+        width = normalizer.n_features
+        for units in hidden:
+            layers += [nn.Linear(width, units), ACTIVATIONS[activation]()]
+            if dropout > 0:
+                layers.append(nn.Dropout(dropout))
+            width = units
+        layers.append(nn.Linear(width, 1))
+        self.mlp = nn.Sequential(*layers)
+        _initialize(self.mlp, init)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Logits (n,) of raw rows (n, features)."""
+        return self.mlp(self.batchnorm(self.normalizer(rows))).squeeze(-1)
+
+    @torch.no_grad()
+    def fit(self, rows: Tensor) -> Self:
+        """Fits the normalizer on the training rows (n, features), in raw units.
+
+        BatchNorm's running statistics start at those of the rows that it will see, in place of 0
+        and 1: they move by a tenth of the way a step, so that with inputs far from 0 an early
+        evaluation would be of another function than the one that trains.
+        """
+        self.normalizer.fit(rows)
+        if isinstance(self.batchnorm, nn.BatchNorm1d):
+            seen = self.normalizer(rows.to(self.batchnorm.weight)).double()
+            assert self.batchnorm.running_mean is not None
+            assert self.batchnorm.running_var is not None
+            self.batchnorm.running_mean.copy_(seen.mean(0))
+            self.batchnorm.running_var.copy_(seen.var(0))
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """Plain types from which `from_settings` builds a network of the same shapes."""
+        return {
+            "normalizer": self.normalizer.settings(),
+            "hidden": self.hidden,
+            "activation": self.activation,
+            "dropout": self.dropout,
+            "batchnorm": isinstance(self.batchnorm, nn.BatchNorm1d),
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Network:
+        """A network with weights and statistics yet to be loaded."""
+        return cls(**{**settings, "normalizer": make_normalizer(**settings["normalizer"])})
+
+
+def _initialize(mlp: nn.Sequential, init: str) -> None:
+    if init == "torch":
+        return
+    for layer in mlp:
+        if isinstance(layer, nn.Linear):
+            if init == "he":
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            else:
+                nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)

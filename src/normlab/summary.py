@@ -1,0 +1,54 @@
+"""What a run says of itself in the terminal: a line before, a small table after."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+from pathlib import Path
+
+import torch
+
+from normlab.config import Settings
+from normlab.data.module import TableDataModule
+from normlab.model.metrics import METRICS
+from normlab.training.result import Result
+
+
+def headline(settings: Settings, data: TableDataModule, device: torch.device) -> str:
+    """What is trained on what, and where."""
+    rows, features = data.table.rows.shape
+    split = data.split
+    negative, positive = data.table.schema.classes
+    widths = "-".join(str(width) for width in (features, *settings.model.hidden, 1))
+    norm = settings.normalization.name + (" + batchnorm" if settings.model.batchnorm else "")
+    return (
+        f"{data.table.source}: {rows:,} rows x {features} "
+        f"({len(split.train):,} train, {len(split.val):,} val, {len(split.test):,} test); "
+        f"target {data.table.schema.target}: {negative} -> 0, {positive} -> 1\n"
+        f"normalization={norm}, MLP {widths} {settings.model.activation}, seed {settings.seed}, "
+        f"on {device}"
+    )
+
+
+def summary(result: Result, folder: Path) -> str:
+    """The figures of result.json and where to look further."""
+    lines = [" " * 6 + "".join(f"{name:>10}" for name in METRICS)]
+    for name in ("train", "val", "test"):
+        part = getattr(result, name)
+        if part is not None:
+            lines.append(f"{name:6}" + "".join(_figure(part[metric]) for metric in METRICS))
+    lines.append(f"label entropy {result.label_entropy:.4f}, the loss of a guess without inputs")
+    if result.threshold is not None:
+        roots = ", ".join(f"{root:.4g}" for root in result.threshold)
+        lines.append(f"decision threshold {roots or 'none: it gives one answer for all rows'}")
+    lines.append(
+        f"{result.epochs} epochs in {result.seconds:.1f} s ({result.rows_per_second:,.0f} rows/s)"
+    )
+    shown = Path(os.path.relpath(folder))
+    lines.append(f"{shown}    tensorboard --logdir {shlex.quote(str(shown.parent))}")
+    return "\n".join(lines)
+
+
+def _figure(value: float) -> str:
+    return f"{'-' if math.isnan(value) else format(value, '.4f'):>10}"

@@ -1,0 +1,89 @@
+"""TensorBoard's event file, written without a thread or an open handle.
+
+A SummaryWriter keeps a thread and a file for each run, and an event for each scalar; a sweep has
+hundreds of runs. Here the events of many epochs are appended at once, the values of an epoch in
+one event.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.plugins.hparams.api_pb2 import Status
+from tensorboard.plugins.hparams.metadata import (
+    NULL_TENSOR,
+    PLUGIN_DATA_VERSION,
+    PLUGIN_NAME,
+    SESSION_END_INFO_TAG,
+    SESSION_START_INFO_TAG,
+)
+from tensorboard.plugins.hparams.plugin_data_pb2 import (
+    HParamsPluginData,
+    SessionEndInfo,
+    SessionStartInfo,
+)
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+_serial = count()  # two files of one process and second get two names
+
+
+class EventFile:
+    """Appends events to one file in a folder, which is made at the first writing."""
+
+    def __init__(self, folder: Path) -> None:
+        stamp = f"{int(time.time())}.{socket.gethostname()}.{os.getpid()}.{next(_serial)}"
+        self.path = folder / f"events.out.tfevents.{stamp}"
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Writes the events behind those already there."""
+        new = not self.path.exists()
+        with self.path.open("ab") as file:
+            writer = RecordWriter(file)
+            if new:
+                start = Event(wall_time=time.time(), file_version="brain.Event:2")
+                writer.write(start.SerializeToString())
+            for event in events:
+                writer.write(event.SerializeToString())
+
+
+def scalars(step: int, values: dict[str, float], wall_time: float) -> Event:
+    """All scalars of a step in one event."""
+    summary = Summary(
+        value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+    )
+    return Event(wall_time=wall_time, step=step, summary=summary)
+
+
+def hparams_start(settings: dict[str, bool | int | float | str], wall_time: float) -> Event:
+    """A run's settings for TensorBoard's HParams page.
+
+    No list of all settings and metrics goes with it, though torch's `add_hparams` writes one:
+    TensorBoard takes the first run's list for all runs, and without one finds their union.
+    """
+    info = SessionStartInfo(start_time_secs=wall_time)
+    for key, value in settings.items():
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            info.hparams[key].number_value = value
+        else:
+            info.hparams[key].string_value = str(value)
+    return _hparams_event(SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=info))
+
+
+def hparams_end(wall_time: float) -> Event:
+    """Marks a run as finished on the HParams page."""
+    info = SessionEndInfo(status=Status.Value("STATUS_SUCCESS"), end_time_secs=wall_time)
+    return _hparams_event(SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=info))
+
+
+def _hparams_event(tag: str, data: HParamsPluginData) -> Event:
+    data.version = PLUGIN_DATA_VERSION
+    plugin = SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME, content=data.SerializeToString())
+    value = Summary.Value(tag=tag, metadata=SummaryMetadata(plugin_data=plugin), tensor=NULL_TENSOR)
+    return Event(wall_time=time.time(), summary=Summary(value=[value]))

@@ -1,0 +1,78 @@
+"""What a run came to: the figures of result.json."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from normlab.data.module import EVALUATION_BATCH, TableDataModule
+from normlab.model.metrics import METRICS, binary_metrics, label_entropy
+from normlab.model.network import Network
+from normlab.model.threshold import decision_thresholds
+
+
+@dataclass(frozen=True)
+class Result:
+    """All figures come from one set of weights, in evaluation mode, over all rows of a split.
+
+    Attributes:
+        checkpoint: the file of these weights, relative to the run folder; None if none is kept.
+        train, val, test: loss (nats), accuracy and auroc; None where the split is absent.
+        label_entropy: loss of a model that ignores its input, in nats, on the training labels.
+        threshold: inputs at which the decision changes, in the raw unit; None for several inputs.
+        epochs: number of epochs trained.
+        seconds: duration of the training.
+        rows_per_second: training rows passed in a second, validation and logging included.
+    """
+
+    checkpoint: str | None
+    train: dict[str, float]
+    val: dict[str, float] | None
+    test: dict[str, float] | None
+    label_entropy: float
+    threshold: list[float] | None
+    epochs: int
+    seconds: float
+    rows_per_second: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def measure(
+    network: Network,
+    data: TableDataModule,
+    *,
+    epochs: int,
+    seconds: float,
+    checkpoint: str | None = None,
+) -> Result:
+    """Evaluates a trained network, which is left in evaluation mode, on all splits."""
+    network.eval()
+    device = next(network.parameters()).device
+    parts = {}
+    for name in ("train", "val", "test"):
+        part = data.part(name, device)
+        parts[name] = None if part is None else evaluate(network, *part)
+    rows = data.train_rows
+    return Result(
+        checkpoint=checkpoint,
+        **parts,
+        label_entropy=label_entropy(data.train_labels),
+        threshold=decision_thresholds(network, rows),
+        epochs=epochs,
+        seconds=seconds,
+        rows_per_second=epochs * len(rows) / seconds,
+    )
+
+
+@torch.no_grad()
+def evaluate(network: Network, rows: Tensor, labels: Tensor) -> dict[str, float]:
+    """Metrics by name over all rows (n, features) and labels (n,)."""
+    dtype = next(network.parameters()).dtype
+    logits = torch.cat([network(chunk.to(dtype)) for chunk in rows.split(EVALUATION_BATCH)])
+    values = binary_metrics(logits, labels.to(dtype)).tolist()
+    return dict(zip(METRICS, values, strict=True))

@@ -1,0 +1,134 @@
+"""What a run leaves behind, the same for a run alone and for a run of a stack.
+
+config.yaml       the resolved settings
+provenance.json   versions, the git commit, the data's SHA-256
+metrics.csv       a row an epoch
+events.out...     the same for TensorBoard, with the settings and final metrics (HParams)
+checkpoints/      best.ckpt, last.ckpt
+result.json       the figures of the checkpoint that it names
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from tensorboard.compat.proto.event_pb2 import Event
+
+from normlab.training.events import EventFile, hparams_end, hparams_start, scalars
+
+CONFIG = "config.yaml"
+PROVENANCE = "provenance.json"
+METRICS = "metrics.csv"
+RESULT = "result.json"
+BEST = "checkpoints/best.ckpt"
+LAST = "checkpoints/last.ckpt"
+
+
+class RunFolder:
+    """A run's folder. Epochs are kept in memory until `flush`, and no file stays open."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._events_file = EventFile(path)
+        self._rows: list[dict[str, float]] = []
+        self._events: list[Event] = []
+        self._columns: list[str] | None = None
+        self._flushed = time.monotonic()
+
+    def write_settings(self, settings: dict[str, Any]) -> None:
+        """The resolved settings, as plain types."""
+        write_atomically(
+            self.path / CONFIG, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        )
+        self._events.append(hparams_start(flatten(settings), time.time()))
+
+    def write_provenance(self, provenance: dict[str, Any]) -> None:
+        """What the run was made of."""
+        write_atomically(self.path / PROVENANCE, strict_json(provenance))
+
+    def log_epoch(self, epoch: int, record: dict[str, float]) -> None:
+        """An epoch's metrics; `epoch` counts the finished ones, so the first is 1."""
+        self._rows.append({"epoch": epoch, **record})
+        self._events.append(scalars(epoch, record, time.time()))
+
+    def flush(self, at_most_every: float = 0.0) -> None:
+        """Appends what was logged to metrics.csv and to the events.
+
+        Args:
+            at_most_every: seconds since the last time, below which nothing happens.
+        """
+        if time.monotonic() - self._flushed < at_most_every:
+            return
+        if self._rows:
+            path = self.path / METRICS
+            new = not path.exists()
+            self._columns = self._columns or list(self._rows[0])
+            with path.open("a", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
+                if new:
+                    writer.writeheader()
+                writer.writerows(self._rows)
+        self._events_file.append(self._events)
+        self._rows, self._events = [], []
+        self._flushed = time.monotonic()
+
+    def save_checkpoint(self, name: str, checkpoint: dict[str, Any]) -> None:
+        """Writes `BEST` or `LAST`, loadable with `weights_only=True`."""
+        path = self.path / name
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        torch.save(checkpoint, partial)
+        os.replace(partial, path)
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """result.json, which marks the run as finished, and its figures for TensorBoard."""
+        now = time.time()
+        metrics = {
+            f"result/{part}_{name}": value
+            for part in ("train", "val", "test")
+            for name, value in (result[part] or {}).items()
+        }
+        self._events += [scalars(result["epochs"], metrics, now), hparams_end(now)]
+        self.flush()
+        write_atomically(self.path / RESULT, strict_json(result))
+
+
+def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+    """Nested settings as dotted keys with values that TensorBoard's HParams can hold."""
+    flat: dict[str, bool | int | float | str] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, (bool, int, float, str)):
+            flat[prefix + key] = value
+        else:
+            flat[prefix + key] = "null" if value is None else str(value)
+    return flat
+
+
+def strict_json(value: Any) -> str:
+    """JSON that every parser takes: nan and infinities are null."""
+    return json.dumps(_finite(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """A reader sees the old file or the new one, never half of it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,305 @@
+"""The report of sweeps whose answer is known: planted winners, equal settings, too few runs."""
+
+from __future__ import annotations
+
+import csv
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from normlab.errors import UserError
+from normlab.insight.figures import figures
+from normlab.insight.report import report
+from normlab.insight.standings import Standings, rank
+from normlab.insight.sweep import read_sweep
+from normlab.insight.words import headline, notes
+
+from .conftest import ENTROPY, AddRun
+
+
+def ranked(sweep_dir: Path, *tune: str, target: float | None = None) -> Standings:
+    return rank(read_sweep(sweep_dir), tune or ("model.lr",), target)
+
+
+def test_a_planted_winner_wins_and_its_figures_are_numpys(sweep_dir: Path, add_run: AddRun) -> None:
+    rng = np.random.default_rng(0)
+    losses = {"standardize": rng.uniform(0.02, 0.04, 8), "none": rng.uniform(0.3, 0.7, 8)}
+    for normalization, values in losses.items():
+        for seed, loss in enumerate(values):
+            add_run(float(loss), seed=seed, normalization=normalization)
+    standings = ranked(sweep_dir)
+    assert [row.label for row in standings.rows] == [f"normalization={n}" for n in losses]
+    for row, values in zip(standings.rows, losses.values(), strict=True):
+        summary = row.measures["test/loss"]
+        assert summary.median == pytest.approx(np.median(values))
+        assert (summary.q1, summary.q3) == pytest.approx(tuple(np.quantile(values, [0.25, 0.75])))
+    (sentence,) = headline(standings)
+    assert sentence.startswith("normalization=standardize won: ")
+    assert "8 of 8 paired seeds" in sentence
+    assert standings.rows[1].nothing.count == np.sum(losses["none"] >= 0.98 * ENTROPY)
+
+
+def test_equal_settings_cannot_be_told_apart(sweep_dir: Path, add_run: AddRun) -> None:
+    for seed, (a, b) in enumerate([(1, 2), (2, 1), (1, 2), (2, 1), (3, 3), (1, 2), (2, 1)]):
+        add_run(a / 100, seed=seed, normalization="minmax")
+        add_run(b / 100, seed=seed, normalization="robust")
+    standings = ranked(sweep_dir)
+    assert standings.verdicts[0].outcome == "even"
+    assert "cannot tell" in headline(standings)[0]
+    fight = standings.rows[0].duel
+    assert fight is not None
+    assert fight.wins.count == 3.5
+
+
+@pytest.mark.parametrize(
+    ("seeds", "other_seeds", "outcome"),
+    [(5, range(5), "few"), (9, range(20, 29), "unpaired"), (9, range(6, 15), "few"), (6, [], "alone")],
+)  # fmt: skip
+def test_no_winner_from_few_or_unpaired_runs(
+    sweep_dir: Path, add_run: AddRun, seeds: int, other_seeds: list[int], outcome: str
+) -> None:
+    for seed in range(seeds):
+        add_run(0.01, seed=seed, normalization="standardize")
+    for seed in other_seeds:
+        add_run(0.6, seed=seed, normalization="none")
+    standings = ranked(sweep_dir)
+    assert standings.verdicts[0].outcome == outcome
+    assert " won" not in headline(standings)[0]
+
+
+def test_one_lucky_run_is_nobodys_yardstick(sweep_dir: Path, add_run: AddRun) -> None:
+    add_run(0.001, seed=0, normalization="robust")
+    for seed in range(6):
+        add_run(0.1, seed=seed, normalization="standardize")
+        add_run(0.2, seed=seed, normalization="none")
+    standings = ranked(sweep_dir)
+    assert [row.label.split("=")[1] for row in standings.rows] == ["standardize", "none", "robust"]
+    assert standings.rows[0].opponent == "normalization=none"
+    assert "standardize won" in headline(standings)[0]
+    assert any("Ranked last" in note and "robust" in note for note in notes(standings))
+
+
+def test_runs_without_a_fixed_seed_are_not_paired(sweep_dir: Path, add_run: AddRun) -> None:
+    for _ in range(7):
+        add_run(0.01, seed=None, normalization="standardize")
+        add_run(0.6, seed=None, normalization="none")
+    assert ranked(sweep_dir).verdicts[0].outcome == "unpaired"
+
+
+def test_each_strategy_at_the_rate_that_validation_chose(sweep_dir: Path, add_run: AddRun) -> None:
+    # On validation 0.01 is best for both, on the test split 0.1 would be: it must not choose.
+    for seed in range(6):
+        for normalization, shift in (("none", 0.2), ("standardize", 0.1)):
+            for lr, val, test in ((0.001, 0.5, 0.5), (0.01, 0.1, 0.3), (0.1, 0.2, 0.01)):
+                add_run(
+                    1.0, seed, normalization, lr, val=val + shift, test=test + shift + seed / 1000
+                )
+    standings = ranked(sweep_dir)
+    assert [row.values["model.lr"] for row in standings.best] == ["0.01", "0.01"]
+    assert len(standings.rows) == 6
+    assert standings.best[0].opponent == "normalization=none, lr=0.01"
+    said = " ".join(notes(standings))
+    assert "best learning rate, chosen by the median validation loss" in said
+    assert "edge" not in said
+    assert "Compared at one" not in said
+    assert {"sensitivity", "heat_map"} <= figures(standings).keys()
+    assert ranked(sweep_dir, "model.hidden").best[0].values["model.lr"] == "0.1"  # by test alone
+
+
+def test_the_best_rate_at_the_edge_is_said(sweep_dir: Path, add_run: AddRun) -> None:
+    for normalization in ("none", "robust"):
+        for lr, loss in ((0.001, 0.3), (0.01, 0.2), (0.1, 0.1)):
+            add_run(loss, 0, normalization, lr)
+    assert any("edge" in note for note in notes(ranked(sweep_dir)))
+
+
+def test_a_choice_on_training_rows_is_said(sweep_dir: Path, add_run: AddRun) -> None:
+    for normalization in ("none", "robust"):
+        for lr in (0.1, 0.2):
+            add_run(0.1, 0, normalization, lr, splits=("train",))
+    standings = ranked(sweep_dir)
+    assert (standings.criterion, standings.selection) == ("train/loss", "train/loss")
+    said = " ".join(notes(standings))
+    assert "choice was made on training rows" in said
+    assert "says nothing about new rows" in said
+
+
+def test_one_learning_rate_is_said(sweep_dir: Path, add_run: AddRun) -> None:
+    for normalization in ("none", "robust"):
+        add_run(0.1, 0, normalization, lr=0.01)
+    assert "Compared at one learning rate, 0.01: another rate may rank them differently." in notes(
+        ranked(sweep_dir)
+    )
+
+
+def test_rates_alone_are_compared_themselves(sweep_dir: Path, add_run: AddRun) -> None:
+    for seed in range(6):
+        add_run(0.1, seed, lr=0.1)
+        add_run(0.2, seed, lr=0.01)
+    standings = ranked(sweep_dir)
+    assert headline(standings)[0].startswith("lr=0.1 won")
+    assert not standings.tuned
+    assert "sensitivity" in figures(standings)
+
+
+def test_losses_on_different_data_are_not_compared(sweep_dir: Path, add_run: AddRun) -> None:
+    for data, shift in (("circles", 0.0), ("heart_rate", 0.3)):
+        for normalization, loss in (("none", 0.2), ("robust", 0.1)):
+            for seed in range(6):
+                extra = {"data": {"name": data, "seed": 1}}
+                add_run(loss + shift, seed, normalization, extra=extra)
+    first, second = headline(ranked(sweep_dir))
+    assert first.startswith("On data=circles: normalization=robust won")
+    assert second.startswith("On data=heart_rate: normalization=robust won")
+
+
+def test_epochs_to_the_target(sweep_dir: Path, add_run: AddRun) -> None:
+    for seed, curve in enumerate([(0.5, 0.06), (0.06, 0.01), (0.5, 0.5)]):
+        add_run(0.1, seed, curve=curve)
+    for seed in range(3):
+        add_run(0.2, seed, normalization="robust", curve=(0.5, 0.06) if seed == 0 else (0.5, 0.5))
+    fast, slow = ranked(sweep_dir).rows
+    assert (fast.epochs.median, fast.reached.count) == (2.0, 2)
+    assert (slow.epochs.median, slow.reached.count) == (np.inf, 1)
+    text = report(sweep_dir).text
+    assert "never [1 of 3 reached it]" in text
+    assert ranked(sweep_dir, target=0.02).rows[0].reached.count == 1
+
+
+def test_a_running_sweep(sweep_dir: Path, add_run: AddRun) -> None:
+    add_run(0.1, 0)
+    add_run(None, 1)
+    add_run(None, 0, normalization="robust")
+    text = report(sweep_dir).text
+    assert "2 of 3 runs are unfinished (running or failed) and not counted: 1, 2." in text
+    assert "Only one setting has finished runs" in text
+
+
+def test_a_sweep_that_has_just_begun(sweep_dir: Path, add_run: AddRun) -> None:
+    (add_run(None) / "metrics.csv").unlink()
+    assert "No run has finished yet" in report(sweep_dir).text
+    add_run(None, normalization="robust", curve=(0.5,))
+    assert report(sweep_dir).figures.keys() == {"loss_over_epochs"}
+
+
+def test_diverged_runs_lose_and_are_shown(sweep_dir: Path, add_run: AddRun) -> None:
+    for seed in range(6):
+        add_run(0.1, seed, curve=(0.7, 0.2))
+        add_run(float("nan"), seed, normalization="robust", curve=(0.7, float("nan")))
+    result = report(sweep_dir)
+    assert "normalization=none won" in result.text
+    assert "inf" in result.text
+
+
+def test_the_table_of_runs(sweep_dir: Path, add_run: AddRun) -> None:
+    add_run(0.25, 3, lr=0.1, curve=(0.7, 0.01))
+    add_run(None, 4, lr=0.2)
+    report(sweep_dir)
+    with (sweep_dir / "report.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["run"], first["finished"], first["seed"]) == ("0", "true", "3")
+    assert (first["model.lr"], first["test/loss"], first["test/auroc"]) == ("0.1", "0.25", "")
+    assert (first["epochs_to_target"], second["epochs_to_target"]) == ("2", "")
+    assert (second["finished"], second["test/loss"]) == ("false", "")
+
+
+class _Outline(HTMLParser):
+    """Checks that every element is closed in turn; keeps ids and what refers to elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+        self._note(attrs)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._note(attrs)
+
+    def _note(self, attrs: list[tuple[str, str | None]]) -> None:
+        assert "script" not in self.open
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name.split(":")[-1] in ("href", "src"):
+                self.references.append(value or "")
+            self.references += re.findall(r"url\((.*?)\)", value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_needs_nothing_else(sweep_dir: Path, add_run: AddRun) -> None:
+    odd = "<i>&\"'$x_1$ | größe"
+    for seed in range(3):
+        for lr in (0.01, 0.1):
+            for path in (odd, "b"):
+                extra = {"data": {"name": "csv", "path": path}}
+                add_run(0.1, seed, "robust", lr, extra=extra)
+                add_run(0.2, seed, "none", lr, extra=extra)
+    result = report(sweep_dir)
+    assert set(result.figures) == {
+        "loss_over_epochs",
+        "final_loss",
+        "epochs_to_target",
+        "heat_map",
+        "sensitivity",
+    }
+    page = (sweep_dir / "report.html").read_text(encoding="utf-8")
+    outline = _Outline()
+    outline.feed(page)
+    outline.close()
+    assert outline.open == []
+    assert len(outline.ids) == len(set(outline.ids))
+    assert all(ref.startswith("#") and ref[1:] in outline.ids for ref in outline.references)
+    assert not re.search(r"https?:|//[a-z]|@import", page)
+    assert page.count("<svg") == 5
+    assert "<i>" not in page
+    assert "&lt;i&gt;&amp;" in page
+    assert "prefers-color-scheme: dark" in page
+    assert "<i>" not in (sweep_dir / "report.md").read_text(encoding="utf-8").replace("\\<", "")
+    # What is drawn in ink follows the scheme: no ink or paper is left as a fixed colour.
+    assert "fill: var(--ink)" in page
+    drawn = page[page.index("<svg") :]
+    assert not re.search("#1c2024|#fdfdfe|#000000|#ffffff", drawn)
+    for variable in set(re.findall(r"var\((--\w+)\)", page)):
+        assert page.count(f"{variable}:") == 2  # once in each scheme
+
+
+def test_many_settings_show_the_best_twelve(sweep_dir: Path, add_run: AddRun) -> None:
+    for number in range(15):
+        add_run(0.1 + number / 100, 0, extra={"model": {"hidden": [number + 1], "lr": 0.1}})
+    result = report(sweep_dir)
+    assert "The best 12 of 15" in result.text
+    title = result.figures["final_loss"].get_suptitle()
+    assert "the best 12 of 15 settings" in title
+    assert "[15]" in (sweep_dir / "report.md").read_text()
+
+
+def test_the_files_are_the_same_when_written_again(sweep_dir: Path, add_run: AddRun) -> None:
+    for seed in range(4):
+        add_run(0.1 + seed / 100, seed)
+        add_run(0.12, seed, normalization="robust")
+    before = [path.read_bytes() for path in report(sweep_dir).files]
+    assert [path.read_bytes() for path in report(sweep_dir).files] == before
+    assert not list(sweep_dir.glob(".report*"))
+
+
+def test_settings_of_the_sweep_itself_are_heeded(sweep_dir: Path, add_run: AddRun) -> None:
+    extra = {"report": {"tune": ["model.lr"], "target_loss": 0.3}}
+    add_run(0.1, 0, extra=extra)
+    assert "epochs to training loss 0.3" in report(sweep_dir).text
+    assert "epochs to training loss 0.2" in report(sweep_dir, target_loss=0.2).text
+
+
+def test_an_unknown_key_to_tune_is_refused(sweep_dir: Path, add_run: AddRun) -> None:
+    add_run(0.1, 0)
+    with pytest.raises(UserError, match=r"no run has a setting 'model\.lrr'"):
+        report(sweep_dir, tune=["model.lrr"])

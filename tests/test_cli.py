@@ -1,0 +1,50 @@
+"""The command `normlab`: its exit statuses, and what it must not import to answer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from normlab.cli import main
+
+
+def test_a_users_error_is_one_line_and_exit_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(tmp_path / "nowhere")]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("normlab: no folder ")
+    assert "Traceback" not in output.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["reprot"], ["report"], ["report", ".", "--target-loss", "-1"]]
+)
+def test_a_mistyped_command_is_exit_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for argument, words in (("--version", "normlab "), ("--help", "report")):
+        with pytest.raises(SystemExit) as exit_:
+            main([argument])
+        assert exit_.value.code == 0
+        assert words in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy_and_a_report_no_torch() -> None:
+    code = (
+        "import sys, normlab.cli\n"
+        "heavy = {'numpy', 'scipy', 'matplotlib', 'polars', 'torch', 'lightning', 'hydra'}\n"
+        "normlab.cli._parser().format_help()\n"
+        "assert not heavy & sys.modules.keys()\n"
+        "import normlab.insight.report\n"
+        "assert not {'torch', 'lightning', 'hydra', 'matplotlib.pyplot'} & sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
