@@ -16,6 +16,7 @@ from normlab.assembly import load_table, make_classifier, make_data, make_traine
 from normlab.config import Settings
 from normlab.data.table import Table
 from normlab.errors import UserError
+from normlab.messages import fail
 from normlab.provenance import provenance
 from normlab.summary import headline, summary
 from normlab.training.result import Result
@@ -41,7 +42,9 @@ def run(config: DictConfig) -> float:
         for sweepers to minimize.
 
     Raises:
-        UserError: for settings or data that cannot be trained on; the folder is gone by then.
+        UserError: for settings or data that a job of a sweep cannot be trained on. A run alone
+            ends here, with the message alone (Hydra would add a line of its own). The folder is
+            gone by then.
     """
     quiet_lightning()
     hydra = HydraConfig.get()
@@ -53,11 +56,11 @@ def run(config: DictConfig) -> float:
         run_folder = RunFolder(folder)
         trainer = make_trainer(settings, run_folder)
     except UserError as error:
-        discard(folder)
+        discard(folder, hydra.job.name)
         if hydra.mode == RunMode.MULTIRUN:
             overrides = " ".join(hydra.overrides.task)
             raise UserError(f"job {hydra.job.num} ({overrides}): {error}") from error
-        raise
+        fail(error)
     choose_threads(data.batch_size or len(data.split.train), settings.model.hidden)
     model = make_classifier(settings, data)
     write_start(run_folder, settings, table)
@@ -96,12 +99,20 @@ def quiet_lightning() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def discard(folder: Path) -> None:
-    """Removes what Hydra made for a run that cannot start, and nothing that was there before."""
-    for file in (*(folder / ".hydra").glob("*.yaml"), *folder.glob("*.log")):
-        file.unlink()
-    for path in (folder / ".hydra", folder, *folder.parents):
+def discard(folder: Path, job: str) -> None:
+    """Removes what Hydra made for a run that cannot start.
+
+    Of the folders above it only those below the working directory, which stays, if empty.
+    """
+    for file in (*(folder / ".hydra").glob("*.yaml"), folder / f"{job}.log"):
+        file.unlink(missing_ok=True)
+    above = [path for path in folder.parents if path.is_relative_to(Path.cwd())]
+    for path in (folder / ".hydra", folder, *above):
+        if path == Path.cwd():
+            return
         try:
             path.rmdir()
+        except FileNotFoundError:  # hydra.output_subdir=null makes no .hydra
+            continue
         except OSError:  # not empty: it holds something else
             return

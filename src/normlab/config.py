@@ -35,7 +35,9 @@ class DataSettings(Section):
     @model_validator(mode="after")
     def _rows_left_to_train(self) -> DataSettings:
         if self.val_fraction + self.test_fraction >= 1:
-            raise ValueError("val_fraction + test_fraction must leave rows to train on (below 1)")
+            raise ValueError(
+                "data.val_fraction + data.test_fraction must leave rows to train on: below 1"
+            )
         return self
 
 

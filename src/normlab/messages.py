@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import shlex
 import signal
 import sys
@@ -37,6 +39,8 @@ def front_door() -> Iterator[None]:
     from hydra.errors import HydraException
 
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may be beyond the terminal's alphabet
+        sys.stdout.reconfigure(errors="backslashreplace")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     try:
@@ -72,8 +76,12 @@ def _explain_grammar(override: str) -> str:
     key, equals, value = override.partition("=")
     if not equals:
         return f"'{override}' is no setting: write KEY=VALUE (see --help)"
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    quoted = shlex.quote(f"{key}='{escaped}'") if "'" in value else f"\"{key}='{value}'\""
+    # Hydra reads backslashes as they stand, except before a quote and at the end.
+    escaped = re.sub(r"(\\*)('|$)", lambda run: 2 * run[1] + run[2].replace("'", "\\'"), value)
+    quoted = f"{key}='{escaped}'"
+    # Double quotes are easier to read, and mean the same to a shell but for these characters.
+    plain = not set(value) & set("'\"$`\\!")
+    quoted = f'"{quoted}"' if plain else shlex.quote(quoted)
     return f"{override}: Hydra's grammar needs quotes around this value; write\n  {quoted}"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from normlab.errors import UserError
 from normlab.messages import fail
@@ -27,6 +28,8 @@ class Preflight(Callback):
             refuse_occupied(Path(config.hydra.run.dir))
         except UserError as error:
             fail(error)
+        except OmegaConfBaseException as error:  # hydra.run.dir=${...} that leads nowhere
+            fail(UserError(f"{error.full_key}: {str(error).splitlines()[0]}"))
 
 
 def refuse_occupied(folder: Path) -> None:

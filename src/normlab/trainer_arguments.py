@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,8 @@ OURS = {
     "default_root_dir": "set hydra.run.dir",
     "barebones": "it would leave out the metrics and the checkpoints",
     "fast_dev_run": "set trainer.max_epochs=1",
+    "check_val_every_n_epoch": "every epoch ends with a validation, and makes a row of metrics.csv",
+    "val_check_interval": "every epoch ends with a validation, and makes a row of metrics.csv",
 }
 # What a plain value may be where Trainer's annotation uses a name of its own.
 ALIASES = {"_PRECISION_INPUT": {"str", "int"}, "_LITERAL_WARN": {"str"}, "_PATH": {"str"}}
@@ -62,7 +65,10 @@ def check_trainer_arguments(given: dict[str, Any]) -> None:
             raise ValueError(f"trainer.{name} cannot be set here: {OURS[name]}")
         types = known[name]
         if value is not None and not any(_is_plain(value, kind) for kind in types):
-            raise ValueError(f"trainer.{name}={value}: must be {' or '.join(sorted(types))}")
+            given = str(value).lower() if isinstance(value, bool) else value
+            raise ValueError(f"trainer.{name}={given}: must be {' or '.join(sorted(types))}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"trainer.{name}={value}: must be a finite number")
 
 
 def _is_plain(value: Any, kind: str) -> bool:

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from normlab.config import Section, Settings
@@ -24,12 +25,14 @@ def parse_settings(config: DictConfig) -> Settings:
     if missing:
         lines = (f"{key} is missing: add {key}=VALUE" for key in sorted(missing))
         raise UserError("\n".join(lines))
-    plain = OmegaConf.to_container(config, resolve=True)
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:  # ${...} that leads nowhere
+        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
     try:
         return Settings.model_validate(plain)
     except ValidationError as error:
-        lines = dict.fromkeys(_line(fault, plain) for fault in error.errors())
-        raise UserError("\n".join(lines)) from None
+        raise UserError("\n".join(_lines(error.errors(), plain))) from None
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
@@ -37,16 +40,35 @@ def without_hydra(config: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
 
 
-def _line(fault: Any, plain: Any) -> str:
+def _lines(faults: list[Any], plain: Any) -> list[str]:
+    """A line for each setting; where one may be of several types, it names them all."""
+    reasons: dict[str, list[str]] = {}
+    for fault in faults:
+        subject, reason = _subject_and_reason(fault, plain)
+        reasons.setdefault(subject, [])
+        if reason not in reasons[subject]:
+            reasons[subject].append(reason)
+    return [subject + " or ".join(several) for subject, several in reasons.items()]
+
+
+def _subject_and_reason(fault: Any, plain: Any) -> tuple[str, str]:
     key = _key(fault["loc"], plain)
-    if fault["type"] == "extra_forbidden":
-        return unknown_setting(key, OmegaConf.create(plain))
-    if fault["type"] == "missing":
-        return f"{key} is missing: add {key}=VALUE"
-    reason = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if isinstance(fault["input"], (dict, list)) or not key:  # a rule over several settings
-        return reason if reason.startswith(f"{key}.") or not key else f"{key}: {reason}"
-    return f"{key}={as_given(fault['input'])}: {reason}"
+    kind, given = fault["type"], fault["input"]
+    if kind == "extra_forbidden":
+        return unknown_setting(key, OmegaConf.create(plain)), ""
+    if kind == "missing":
+        return f"{key} is missing: add {key}=VALUE", ""
+    if kind == "union_tag_invalid":
+        tag = fault["ctx"]["tag"]
+        return f"{key}.name={tag}: ", f"should be one of {fault['ctx']['expected_tags']}"
+    if kind in ("model_type", "model_attributes_type"):
+        group = key.replace(".", "/")
+        return f"{key}={as_given(given)}: ", f"is a group of settings; see {group} in --help"
+    reason = fault["msg"].removeprefix("Value error, ")
+    reason = reason.removeprefix("Input ").removeprefix("String ")
+    if isinstance(given, (dict, list)) or not key:  # a rule over several settings
+        return "" if reason.startswith(f"{key}.") or not key else f"{key}: ", reason
+    return f"{key}={as_given(given)}: ", reason
 
 
 def _key(loc: tuple[int | str, ...], plain: Any) -> str:
@@ -55,7 +77,8 @@ def _key(loc: tuple[int | str, ...], plain: Any) -> str:
     node = plain
     for i, part in enumerate(loc):
         inside = isinstance(node, dict) and part in node
-        if isinstance(node, dict) and not inside and i < len(loc) - 1:
+        tag = isinstance(node, dict) and part == node.get("name")
+        if isinstance(node, dict) and not inside and (tag or i < len(loc) - 1):
             continue
         if isinstance(node, list) and isinstance(part, int):
             parts[-1] += f"[{part}]"

@@ -93,6 +93,7 @@ def heat_map(standings: Standings) -> Figure | None:
             panel.set_title(plain(", ".join(v for v in task if v)), fontsize=9, color=INK)
     bar = figure.colorbar(ScalarMappable(norm, _COLOURS), ax=panels)
     bar.set_label(f"median {loss_name(standings.criterion)}", color=INK, fontsize=9)
+    bar.ax.set_facecolor(PAPER)
     bar.ax.tick_params(which="both", colors=MUTED, labelcolor=INK, labelsize=8)
     bar.outline.set_edgecolor(MUTED)  # pyright: ignore[reportCallIssue]
     tame_ticks(bar.ax.yaxis, log)

@@ -115,7 +115,7 @@ def _wrap(text: str, bullet: str = "") -> str:
 
 def markdown(standings: Standings) -> str:
     """The same as the page, without its pictures."""
-    parts = [f"# {_title(standings)}", what_varies(standings)]
+    parts = [f"# {_marked(_title(standings))}", _marked(what_varies(standings))]
     parts += [f"**{_marked(sentence)}**" for sentence in headline(standings)]
     parts += ["\n".join(f"- {_marked(note)}" for note in notes(standings))]
     for title, some in _sections(standings):
@@ -125,7 +125,7 @@ def markdown(standings: Standings) -> str:
 
 
 def _pipes(table: Table) -> str:
-    lines = [table.head, tuple("---" for _ in table.head)]
+    lines = [tuple(map(_marked, table.head)), tuple("---" for _ in table.head)]
     lines += [tuple(_stacked(cell) for cell in row) for row in table.rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -129,7 +129,9 @@ def _about_runs(standings: Standings) -> list[str]:
             f"{_some(lost)}. Such losses differ by chance alone."
         )
     few = [row.label for row in standings.best if 0 < len(row.finished) < FEWEST]
-    if few and sweep.keys:
+    if few and len(few) == sum(1 for row in standings.best if row.finished):
+        said.append(f"No setting has {FEWEST} finished runs: there are no intervals.")
+    elif few:
         said.append(f"Ranked last, for fewer than {FEWEST} finished runs: {_some(few)}.")
     if not standings.criterion.startswith("test") and sweep.finished:
         said.append(
@@ -180,8 +182,8 @@ def _about_claims(standings: Standings) -> list[str]:
     rivals = max((tasks.count(task) for task in set(tasks)), default=0)
     if rivals > 2:
         said.append(
-            f"The winner was picked among {rivals} settings by these very runs, and "
-            "no interval is corrected for that: confirm a narrow win with new seeds."
+            f"The leader was picked among {rivals} settings by these very runs, and no "
+            "interval is corrected for that: confirm a narrow win with new seeds."
         )
     return said
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class BestWeights:
     """Remembers a network's weights and statistics at the lowest validation loss so far.
 
-    Without a validation loss the last weights are the best. Copies stay in memory, since a file
+    Where there never was a validation loss, the last weights are the best. Copies stay in memory, since a file
     at every better epoch would cost more than the epoch.
 
     Attributes:
@@ -29,7 +29,10 @@ class BestWeights:
     @torch.no_grad()
     def update(self, network: nn.Module, loss: float | None, epoch: int) -> None:
         """Takes the network's weights if they are better: after epoch `epoch`, counted from 0."""
-        if loss is not None and self.weights and not (loss < self.loss or math.isnan(self.loss)):
+        validated = not math.isnan(self.loss)
+        if validated and (loss is None or not loss < self.loss):
+            return
+        if loss is not None and math.isnan(loss) and self.weights:
             return
         state = network.state_dict()
         if not self.weights:

@@ -53,14 +53,16 @@ def load_network(path: Path) -> tuple[Network, Schema]:
     entry = checkpoint.get("normlab") if isinstance(checkpoint, dict) else None
     if not isinstance(entry, dict) or entry.get("format") != FORMAT:
         raise UserError(f"{path} is no checkpoint of this version of normlab")
-    network = Network.from_settings(entry["network"])
-    state = checkpoint["state_dict"]
-    network.to(next(value.dtype for value in state.values() if value.is_floating_point()))
-    network.load_state_dict(
-        {
+    try:
+        network = Network.from_settings(entry["network"])
+        state = {
             name.removeprefix(PREFIX): value
-            for name, value in state.items()
+            for name, value in checkpoint["state_dict"].items()
             if name.startswith(PREFIX)
         }
-    )
-    return network.eval(), Schema.from_dict(entry["schema"])
+        network.to(next(value.dtype for value in state.values() if value.is_floating_point()))
+        network.load_state_dict(state)
+        schema = Schema.from_dict(entry["schema"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, StopIteration) as error:
+        raise UserError(f"{path} is a damaged checkpoint: {error!r}") from error
+    return network.eval(), schema

@@ -57,6 +57,7 @@ class Classifier(LightningModule):
         self.schema = schema
         self.best = BestWeights()
         self.loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(pos_weight))
+        self._lr = lr
         self._train: list[Batch] = []
         self._val: list[Batch] = []
 
@@ -65,6 +66,8 @@ class Classifier(LightningModule):
         return self.network(rows)
 
     def on_train_epoch_start(self) -> None:
+        # Noted here, since Lightning steps the scheduler before `on_train_epoch_end`.
+        self._lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         torch.manual_seed(epoch_seed(self.hparams["seed"], self.current_epoch, Stream.DROPOUT))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -73,13 +76,16 @@ class Classifier(LightningModule):
         self._train.append((logits.detach(), labels))
         return self.loss(logits, labels)
 
+    def on_validation_epoch_start(self) -> None:
+        self._val.clear()  # of Lightning's sanity check, if it was asked for
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         rows, labels = batch
         self._val.append((self.network(rows), labels))
 
     def on_train_epoch_end(self) -> None:
         """Lightning has validated by now: one record holds the epoch."""
-        record = {"lr": float(self.trainer.optimizers[0].param_groups[0]["lr"])}
+        record = {"lr": self._lr}
         for name, batches in (("train", self._train), ("val", self._val)):
             if batches:
                 record |= epoch_record(name, batches)

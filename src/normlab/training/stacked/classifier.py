@@ -1,0 +1,175 @@
+"""The LightningModule of a stack: `Classifier`'s training, for all runs in one pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from normlab.model.classifier import Batch, make_scheduler
+from normlab.model.metrics import METRICS, binary_metrics
+from normlab.seeding import Stream, epoch_seed
+from normlab.training.stacked.batches import StackedData
+from normlab.training.stacked.member import Member
+from normlab.training.stacked.optimizer import StackedOptimizer
+from normlab.training.stacked.stack import Stack
+
+
+class StackedClassifier(LightningModule):
+    """Trains the classifiers of many runs; a run that stops early leaves the stack.
+
+    Args:
+        members: runs that `grouping` let together.
+        data: of the same runs.
+        patience, min_delta: as of Lightning's EarlyStopping on val/loss; None never stops.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        data: StackedData,
+        patience: int | None = None,
+        min_delta: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.stack = Stack([member.classifier for member in members])
+        self.members = list(members)
+        self.patience = patience
+        self.min_delta = min_delta
+        self._data = data
+        self._best: list[Tensor] = []
+        self._best_loss = torch.empty(0)
+        self._best_epoch = torch.empty(0)
+        self._waited = torch.zeros(len(members), dtype=torch.int64)
+        self._awaited = torch.full((len(members),), math.inf, dtype=torch.float64)
+        self._train: list[Batch] = []
+        self._val: list[Batch] = []
+
+    def on_fit_start(self) -> None:
+        epochs = self.trainer.max_epochs
+        assert epochs is not None
+        schedules: dict[Any, list[float]] = {}  # most runs of a sweep share theirs
+        for member in self.members:
+            hparams = member.classifier.hparams
+            key = (hparams["lr"], repr(hparams["scheduler"]))
+            if key not in schedules:
+                schedules[key] = schedule(hparams, epochs)
+            member.schedule = schedules[key]
+
+    def configure_optimizers(self) -> StackedOptimizer:
+        def column(name: str) -> Tensor:
+            values = [[member.classifier.hparams[name]] for member in self.members]
+            return self.stack.weights.new_tensor(values)
+
+        kind = self.members[0].classifier.hparams["optimizer"]
+        return StackedOptimizer(self.stack.weights, kind, column("lr"), column("weight_decay"))
+
+    @property
+    def _optimizer(self) -> StackedOptimizer:
+        optimizer = self.trainer.optimizers[0]
+        assert isinstance(optimizer, StackedOptimizer)
+        return optimizer
+
+    def on_train_epoch_start(self) -> None:
+        seed = self.members[0].classifier.hparams["seed"]
+        torch.manual_seed(epoch_seed(seed, self.current_epoch, Stream.DROPOUT))
+        rates = [[member.schedule[self.current_epoch]] for member in self.members]
+        self._optimizer.lr = self.stack.weights.new_tensor(rates)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        rows, labels = batch
+        logits = self.stack(rows)
+        self._train.append((logits.detach(), labels))
+        return self.stack.loss(logits, labels).sum()  # no weight of one run is in another's loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        rows, labels = batch
+        self._val.append((self.stack(rows), labels))
+
+    def on_train_epoch_end(self) -> None:
+        records: list[dict[str, float]] = [
+            {"lr": member.schedule[self.current_epoch]} for member in self.members
+        ]
+        for name, batches in (("train", self._train), ("val", self._val)):
+            if batches:
+                logits, labels = (torch.cat(part, 1) for part in zip(*batches, strict=True))
+                values = binary_metrics(logits.float(), labels.float()).tolist()
+                for record, row in zip(records, values, strict=True):
+                    record |= {f"{name}/{m}": v for m, v in zip(METRICS, row, strict=True)}
+                batches.clear()
+        for member, record in zip(self.members, records, strict=True):
+            member.log(self.current_epoch + 1, record)
+        self._remember([record.get("val/loss", math.nan) for record in records])
+        stopped = self._stopped([record.get("val/loss", math.nan) for record in records])
+        if self.current_epoch + 1 == self.trainer.max_epochs:
+            stopped[:] = True
+        if stopped.any():
+            self._leave(stopped)
+
+    def _remember(self, losses: list[float]) -> None:
+        """As `BestWeights.update`, for all runs."""
+        loss = torch.tensor(losses, dtype=torch.float64)
+        if not self._best:
+            self._best = self.stack.snapshot()
+            self._best_loss, self._best_epoch = loss, torch.ones_like(loss, dtype=torch.int64)
+            return
+        has_validation = self._data.index["val"].shape[1] > 0
+        better = (loss < self._best_loss) | self._best_loss.isnan() | (not has_validation)
+        self._best_loss[better] = loss[better]
+        self._best_epoch[better] = self.current_epoch + 1
+        self.stack.update(self._best, better.to(self.device))
+
+    def _stopped(self, losses: list[float]) -> Tensor:
+        """As Lightning's EarlyStopping (mode min, check_finite), for all runs."""
+        loss = torch.tensor(losses, dtype=torch.float64)
+        if self.patience is None:
+            return torch.zeros(len(loss), dtype=torch.bool)
+        improved = loss + self.min_delta < self._awaited
+        self._awaited = loss.where(improved, self._awaited)
+        self._waited = (self._waited + 1).where(~improved, 0)
+        return (self._waited >= self.patience) | ~loss.isfinite()
+
+    def _leave(self, stopped: Tensor) -> None:
+        """Takes the runs that are done out of the stack, each with its weights."""
+        template = self.trainer._checkpoint_connector.dump_checkpoint()
+        optimizer = self._optimizer
+        stack = self.stack
+        for run in stopped.nonzero().flatten().tolist():
+            self.members[run].finish(
+                epochs=self.current_epoch + 1,
+                best=stack.state_of(run, self._best),
+                best_loss=float(self._best_loss[run]),
+                best_epoch=int(self._best_epoch[run]),
+                last=stack.state_of(run),
+                optimizer_state=optimizer.state_of(run, stack.sizes, stack.shapes),
+                template=template,
+            )
+        staying = (~stopped).nonzero().flatten()
+        if not len(staying):
+            self.trainer.should_stop = True
+            return
+        self.members = [self.members[run] for run in staying.tolist()]
+        self._best_loss, self._best_epoch = self._best_loss[staying], self._best_epoch[staying]
+        self._waited, self._awaited = self._waited[staying], self._awaited[staying]
+        runs = staying.to(self.device)
+        self._best = [value[runs] for value in self._best]
+        stack.keep(runs)
+        optimizer.keep(runs)
+        self._data.keep(runs)
+
+
+def schedule(hparams: Any, epochs: int) -> list[float]:
+    """The learning rate of each epoch and after the last one: a single run's own scheduler's."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], hparams["lr"])
+    scheduler = make_scheduler(optimizer, hparams["scheduler"], epochs)
+    rates = [float(optimizer.param_groups[0]["lr"])]
+    for _ in range(epochs):
+        if scheduler is not None:
+            optimizer.step()
+            scheduler.step()
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+    return rates

@@ -1,0 +1,134 @@
+"""One run of a stack: its own classifier, data and folder, and the files that it leaves."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from normlab.data.module import TableDataModule
+from normlab.model.checkpoint import PREFIX, describe, weights_checkpoint
+from normlab.model.classifier import Classifier, make_optimizer, make_scheduler
+from normlab.training.result import Result, measure
+from normlab.training.run_folder import BEST, LAST, RunFolder
+
+FLUSH_SECONDS = 10.0  # between two writings of metrics: hundreds of files take a while
+
+
+@dataclass
+class Member:
+    """What a single run is made of, and what it comes to.
+
+    Attributes:
+        classifier: fitted to the training rows, with its initial weights.
+        data: its split of its table.
+        folder: None leaves no files.
+        keep_checkpoints: whether best.ckpt and last.ckpt are written.
+        schedule: the learning rate of each epoch, and after the last one.
+        result: None until it has left the stack.
+    """
+
+    classifier: Classifier
+    data: TableDataModule
+    folder: RunFolder | None = None
+    keep_checkpoints: bool = True
+    schedule: list[float] = field(default_factory=list)
+    epochs: int = 0
+    result: Result | None = None
+
+    def log(self, epoch: int, record: dict[str, float]) -> None:
+        """An epoch's metrics; `epoch` counts from 1."""
+        if self.folder is not None:
+            self.folder.log_epoch(epoch, record)
+            self.folder.flush(at_most_every=FLUSH_SECONDS)
+
+    def finish(
+        self,
+        *,
+        epochs: int,
+        best: dict[str, Tensor],
+        best_loss: float,
+        best_epoch: int,
+        last: dict[str, Tensor],
+        optimizer_state: dict[int, Any],
+        template: dict[str, Any],
+    ) -> None:
+        """Takes the run's weights from the stack and writes its checkpoints.
+
+        Args:
+            epochs: number of epochs trained.
+            best, last: state_dicts of the network.
+            optimizer_state: as `torch.optim` has it.
+            template: the stack's own checkpoint, for the state of Lightning's loops.
+        """
+        self.epochs = epochs
+        remembered = self.classifier.best
+        remembered.weights, remembered.loss, remembered.epoch = best, best_loss, best_epoch
+        network, schema = self.classifier.network, self.classifier.schema
+        if self.folder is not None and self.keep_checkpoints:
+            self.folder.flush()
+            self.folder.save_checkpoint(LAST, self._last(last, optimizer_state, template))
+            self.folder.save_checkpoint(
+                BEST, weights_checkpoint(network, schema, best, best_epoch)
+            )
+
+    def _last(
+        self, state: dict[str, Tensor], optimizer_state: dict[int, Any], template: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The checkpoint that Lightning would have written of this run alone."""
+        hparams = self.classifier.hparams
+        optimizer = make_optimizer(self.classifier.network, hparams)
+        scheduler = make_scheduler(optimizer, hparams["scheduler"], len(self.schedule) - 1)
+        groups = optimizer.state_dict()["param_groups"]
+        groups[0]["lr"] = self.schedule[self.epochs]
+        loops = copy.deepcopy(template["loops"])
+        if scheduler is not None:
+            scheduler.last_epoch = self.epochs
+            scheduler._step_count = self.epochs + 1
+            scheduler._last_lr = [self.schedule[self.epochs]]
+            steps = loops["fit_loop"]["epoch_loop.scheduler_progress"]
+            steps["total"] = dict.fromkeys(steps["total"], self.epochs)
+            steps["current"] = dict.fromkeys(steps["current"], 1)
+        own = {
+            "state_dict": {
+                **{PREFIX + name: value for name, value in state.items()},
+                **{
+                    f"loss.{name}": value.to(next(iter(state.values())).dtype)
+                    for name, value in self.classifier.loss.state_dict().items()
+                },
+            },
+            "optimizer_states": [{"state": optimizer_state, "param_groups": groups}],
+            "lr_schedulers": [] if scheduler is None else [scheduler.state_dict()],
+            "loops": loops,
+            "hparams_name": "kwargs",
+            "hyper_parameters": dict(hparams),
+            "normlab": describe(self.classifier.network, self.classifier.schema),
+            "best": self.classifier.best.state_dict(),
+        }
+        return {**template, **own}
+
+    @torch.no_grad()
+    def evaluate(self, seconds: float) -> Result:
+        """The figures of the best weights, and the last file of the folder.
+
+        Args:
+            seconds: this run's share of the time that the stack took.
+        """
+        network = self.classifier.network
+        best = self.classifier.best.weights
+        network.to(best[next(iter(dict(network.named_parameters())))])
+        network.load_state_dict(best)
+        kept = self.folder is not None and self.keep_checkpoints
+        self.result = measure(
+            network,
+            self.data,
+            epochs=self.epochs,
+            seconds=seconds,
+            checkpoint=BEST if kept else None,
+        )
+        if self.folder is not None:
+            self.folder.write_result(self.result.to_dict())
+        return self.result

@@ -1,0 +1,37 @@
+"""Training a stack: one Trainer for many runs, then every run's own figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from lightning import Trainer
+
+from normlab.training.result import Result
+from normlab.training.stacked.batches import StackedData
+from normlab.training.stacked.classifier import StackedClassifier
+from normlab.training.stacked.member import Member
+
+
+def train_stack(
+    members: Sequence[Member],
+    trainer: Trainer,
+    patience: int | None = None,
+    min_delta: float = 0.0,
+) -> list[Result]:
+    """Trains runs that `grouping` let together; each is left as `single.train` leaves its model.
+
+    Args:
+        members: of one shape of network, data and batches.
+        trainer: without logger and checkpoints: the members write their own folders.
+        patience, min_delta: of early stopping on val/loss; None never stops.
+
+    Returns:
+        Each run's figures, in the order of the members.
+    """
+    started = time.perf_counter()
+    data = StackedData([member.data for member in members])
+    model = StackedClassifier(members, data, patience, min_delta)
+    trainer.fit(model, datamodule=data)
+    seconds = (time.perf_counter() - started) / len(members)
+    return [member.evaluate(seconds) for member in members]
