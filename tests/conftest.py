@@ -18,9 +18,11 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from lightning import Trainer
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
+from normlab.app import quiet_lightning
 from normlab.config import Settings
 from normlab.data.schema import Schema
 from normlab.data.table import Table
@@ -112,6 +114,26 @@ class ListLogger(Logger):
 @pytest.fixture
 def list_logger() -> ListLogger:
     return ListLogger()
+
+
+@pytest.fixture
+def make_trainer(list_logger: ListLogger) -> Callable[..., Trainer]:
+    """A Trainer that writes no file and logs to `list_logger`."""
+    quiet_lightning()
+
+    def make(**arguments: Any) -> Trainer:
+        defaults: dict[str, Any] = {
+            "accelerator": "cpu",
+            "devices": 1,
+            "logger": list_logger,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+        }
+        return Trainer(**{**defaults, **arguments})
+
+    return make
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,12 @@ class Preflight(Callback):
         except OmegaConfBaseException as error:  # hydra.run.dir=${...} that leads nowhere
             fail(UserError(f"{error.full_key}: {str(error).splitlines()[0]}"))
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra before a sweep, whose jobs are checked one by one as they start."""
+        if any(Path(config.hydra.sweep.dir).glob("*/config.yaml")):
+            folder = config.hydra.sweep.dir
+            fail(UserError(f"{folder} already holds runs: give another folder as hydra.sweep.dir"))
+
 
 def refuse_occupied(folder: Path) -> None:
     """A run never writes over another one.

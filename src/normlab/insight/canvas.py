@@ -26,6 +26,13 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 MOST = 12  # settings in a picture
 
 
+def pictured(standings: Standings) -> list[Standing]:
+    """The best settings, those of a task together; the same in all pictures, so in one colour."""
+    rows = standings.best[:MOST]
+    tasks = list(dict.fromkeys(row.task for row in rows))
+    return sorted(rows, key=lambda row: tasks.index(row.task))
+
+
 def look(index: int) -> tuple[str, str, str]:
     """Colour, dashes and marker of the setting at this rank."""
     colours = len(OKABE_ITO)

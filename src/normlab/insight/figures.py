@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from normlab.insight.canvas import (
     GRID,
     INK,
-    MOST,
     PAPER,
     canvas,
     entropy_line,
@@ -21,6 +20,7 @@ from normlab.insight.canvas import (
     legend,
     log_axis,
     look,
+    pictured,
     plain,
     title,
     wrapped,
@@ -47,7 +47,7 @@ def figures(standings: Standings) -> dict[str, Figure]:
 
 
 def _loss_over_epochs(standings: Standings) -> Figure | None:
-    rows = standings.best[:MOST]
+    rows = pictured(standings)
     splits = [
         split
         for split in ("train/loss", "val/loss")
@@ -90,8 +90,8 @@ def _band(curves: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.int64], NDA
 
 
 def _final_loss(standings: Standings) -> Figure | None:
-    rows = [row for row in standings.best[:MOST] if row.finished]
-    if not rows:
+    rows = pictured(standings)
+    if not any(row.finished for row in rows):
         return None
     figure, (panel,) = canvas(1, width=9.0, height=1.6 + 0.42 * len(rows))
     places: list[dict[tuple[str, ...], tuple[float, float]]] = []
@@ -115,7 +115,7 @@ def _final_loss(standings: Standings) -> Figure | None:
             rasterized=len(values) > 2000,
         )
         median = float(quantile(values, 0.5))
-        if np.isfinite(median):
+        if np.isfinite(median) and len(values) > 1:
             panel.plot([median] * 2, [index - 0.38, index + 0.38], color=INK, lw=2, zorder=4)
         everything += values[finite].tolist()
         lost = int(np.sum(~finite))
@@ -148,7 +148,7 @@ def _final_loss(standings: Standings) -> Figure | None:
 
 
 def _epochs_to_target(standings: Standings) -> Figure | None:
-    rows = standings.best[:MOST]
+    rows = pictured(standings)
     lengths = [
         len(run.curves["train/loss"])
         for row in rows

@@ -20,6 +20,7 @@ from normlab.insight.canvas import (
     legend,
     log_axis,
     look,
+    pictured,
     plain,
     tame_ticks,
     title,
@@ -117,11 +118,14 @@ def sensitivity(standings: Standings) -> Figure | None:
     def strategy(row: Standing) -> tuple[str | None, ...]:
         return tuple(value for key, value in row.values.items() if key not in swept)
 
-    chosen = list({strategy(row): row for row in reversed(standings.best)}.values())[::-1][:MOST]
+    chosen: dict[tuple[str | None, ...], Standing] = {}
+    for row in pictured(standings) if standings.tuned else standings.best:
+        chosen.setdefault(strategy(row), row)
+    strategies = list(chosen.values())[:MOST]
     figure, panels = canvas(len(numeric), width=8.2 / len(numeric) + 0.8, height=4.2)
     for panel, key in zip(panels, numeric, strict=True):
         everything = []
-        for index, best in enumerate(chosen):
+        for index, best in enumerate(strategies):
             tries: dict[float, Standing] = {}
             for row in standings.rows:
                 place = as_number(row.values[key])
@@ -152,7 +156,7 @@ def sensitivity(standings: Standings) -> Figure | None:
             panel.minorticks_off()
         entropy_line(panel, standings, panel.axhline)
         label(panel, key, f"median {loss_name(standings.selection)}")
-    legend(figure, chosen, lambda row: _without(row, standings, swept), points=True)
+    legend(figure, strategies, lambda row: _without(row, standings, swept), points=True)
     ringed = ", the chosen value ringed" if standings.tuned else ""
     title(figure, standings, f"Sensitivity: median and quartiles over seeds{ringed}")
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from normlab.insight.comparison import FEWEST, FEWEST_TO_WIN, Summary
-from normlab.insight.settings import as_number, in_order
+from normlab.insight.settings import as_number, in_order, short_values
 from normlab.insight.standing import TARGET_SHARE
 from normlab.insight.standings import Standings, Verdict
 
@@ -189,17 +189,20 @@ def _about_claims(standings: Standings) -> list[str]:
 
 
 def what_varies(standings: Standings) -> str:
-    """The varying keys with their values, as in overrides, and the number of seeds."""
+    """The varying keys with their values, and the number of seeds."""
     runs = standings.sweep.runs
     seeds = {run.seeds for run in runs if run.seeds is not None}
     parts = []
     for key in standings.sweep.keys:
         values = [v for v in in_order([run.config.get(key) for run in runs]) if v is not None]
-        shown = ", ".join(values[:8]) + (f", ... ({len(values)})" if len(values) > 8 else "")
+        brief = short_values(values)
+        shown = ", ".join(brief[value] for value in values)
+        if len(values) > 8:
+            shown = f"{brief[values[0]]} to {brief[values[-1]]}, {len(values)} values"
         parts.append(f"{key} ({shown})")
     vary = "; ".join(parts) or "nothing but seeds"
     finished = len(standings.sweep.finished)
-    return f"{len(runs)} runs, {finished} finished; {len(seeds)} seeds; varying: {vary}."
+    return f"{len(runs)} runs, {finished} finished; seeds: {len(seeds)}; varying: {vary}."
 
 
 def _spoken(key: str) -> str:

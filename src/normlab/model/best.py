@@ -12,8 +12,8 @@ from torch import Tensor, nn
 class BestWeights:
     """Remembers a network's weights and statistics at the lowest validation loss so far.
 
-    Where there never was a validation loss, the last weights are the best. Copies stay in memory, since a file
-    at every better epoch would cost more than the epoch.
+    Where there never was a validation loss, the last weights are the best. Copies stay in memory,
+    since a file at every better epoch would cost more than the epoch.
 
     Attributes:
         weights: a copy of the network's state_dict; empty before the first epoch.

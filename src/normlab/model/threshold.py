@@ -38,6 +38,6 @@ def decision_thresholds(network: Network, rows: Tensor) -> list[float] | None:
     grid = np.union1d(np.linspace(values.min(), values.max(), GRID), values)
     logits = exact(torch.from_numpy(grid)[:, None]).numpy()
     roots = [float(x) for x in grid[logits == 0]]
-    for i in np.flatnonzero(logits[:-1] * logits[1:] < 0):
-        roots.append(float(brentq(logit, grid[i], grid[i + 1])))
+    changes = np.flatnonzero(logits[:-1] * logits[1:] < 0)
+    roots += [float(brentq(logit, grid[i], grid[i + 1])) for i in changes]
     return sorted(roots)

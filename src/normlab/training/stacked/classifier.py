@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
 from normlab.model.classifier import Batch, make_scheduler
@@ -133,6 +134,17 @@ class StackedClassifier(LightningModule):
         self._waited = (self._waited + 1).where(~improved, 0)
         return (self._waited >= self.patience) | ~loss.isfinite()
 
+    def _early_stopping_state(self, run: int) -> dict[str, Any]:
+        """What the callback of a single run would have saved."""
+        if self.patience is None:
+            return {}
+        callback = EarlyStopping("val/loss", min_delta=self.min_delta, patience=self.patience)
+        callback.wait_count = int(self._waited[run])
+        callback.best_score = self._awaited[run].clone()
+        if callback.wait_count >= self.patience:
+            callback.stopped_epoch = self.current_epoch
+        return {callback.state_key: callback.state_dict()}
+
     def _leave(self, stopped: Tensor) -> None:
         """Takes the runs that are done out of the stack, each with its weights."""
         template = self.trainer._checkpoint_connector.dump_checkpoint()
@@ -146,7 +158,7 @@ class StackedClassifier(LightningModule):
                 best_epoch=int(self._best_epoch[run]),
                 last=stack.state_of(run),
                 optimizer_state=optimizer.state_of(run, stack.sizes, stack.shapes),
-                template=template,
+                template={**template, "callbacks": self._early_stopping_state(run)},
             )
         staying = (~stopped).nonzero().flatten()
         if not len(staying):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -45,10 +44,6 @@ class Stack(nn.Module):
     def __len__(self) -> int:
         return len(self.weights)
 
-    def train(self, mode: bool = True) -> Self:
-        self._network[0].train(mode)
-        return super().train(mode)
-
     def _parameters_by_name(self) -> dict[str, Tensor]:
         """Views of the matrix; through `split`, whose backward is one concatenation."""
         parts = self.weights.split(self.sizes, 1)
@@ -63,8 +58,12 @@ class Stack(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (runs, n) of raw rows (runs, n, features)."""
 
+        network = self._network[0]
+        if network.training != self.training:  # Lightning sets the mode without calling `train`
+            network.train(self.training)
+
         def logits(parameters: dict, buffers: dict, rows: Tensor) -> Tensor:
-            return functional_call(self._network[0], (parameters, buffers), (rows,))
+            return functional_call(network, (parameters, buffers), (rows,))
 
         each = vmap(logits, randomness="different")
         return each(self._parameters_by_name(), self._buffers_by_name(), rows)

@@ -1,0 +1,38 @@
+"""Hydra's grid of all combinations, with every job checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from hydra_plugins.normlab.jobs import JobComposer
+
+
+class GridSweeper(BasicSweeper):
+    """`hydra/sweeper=basic`, but that it checks the settings of all jobs first, and in less time.
+
+    Works with every launcher.
+    """
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Called by Hydra with the overrides of the command line.
+
+        Raises:
+            UserError: where a job's settings are bad; the message names the job.
+        """
+        assert self.hydra_context is not None
+        assert self.config is not None
+        loader = self.hydra_context.config_loader
+        parser = OverridesParser.create(loader)
+        parsed = parser.parse_overrides([*self._parse_config(), *arguments])
+        composer = JobComposer(loader, self.config)
+        (jobs,) = self.split_arguments(parsed, None)
+        for num, overrides in enumerate(jobs):
+            composer.compose(num, overrides)
+        return super().sweep(arguments)
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Done for all batches before the first."""
