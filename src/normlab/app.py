@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -19,8 +21,7 @@ from normlab.errors import UserError
 from normlab.messages import fail
 from normlab.provenance import provenance
 from normlab.summary import headline, summary
-from normlab.training.result import Result
-from normlab.training.run_folder import RunFolder
+from normlab.training.run_folder import RunFolder, clear, finished_result
 from normlab.training.single import train
 from normlab.validation import parse_settings
 
@@ -51,6 +52,11 @@ def run(config: DictConfig) -> float:
     folder = Path(hydra.runtime.output_dir)
     try:
         settings = parse_settings(config)
+        if hydra.mode == RunMode.MULTIRUN:  # the same command continues a sweep
+            done = finished_result(folder, settings.to_dict())
+            if done is not None:
+                return objective(done)
+            clear(folder)
         table = load_table(settings)
         data = make_data(settings, table)
         run_folder = RunFolder(folder)
@@ -68,7 +74,7 @@ def run(config: DictConfig) -> float:
     result = train(data, model, trainer)
     run_folder.write_result(result.to_dict())
     print(summary(result, folder))
-    return objective(result)
+    return objective(result.to_dict())
 
 
 def write_start(folder: RunFolder, settings: Settings, table: Table) -> None:
@@ -77,9 +83,10 @@ def write_start(folder: RunFolder, settings: Settings, table: Table) -> None:
     folder.write_provenance(provenance(table.sha256))
 
 
-def objective(result: Result) -> float:
-    """What a search over settings minimizes."""
-    return (result.val or result.train)["loss"]
+def objective(result: dict[str, Any]) -> float:
+    """What a search over settings minimizes, from the content of result.json."""
+    loss = (result["val"] or result["train"])["loss"]
+    return math.inf if loss is None else loss
 
 
 def choose_threads(rows_in_a_step: int, hidden: list[int]) -> None:

@@ -104,10 +104,9 @@ def make_trainer(settings: Settings, folder: RunFolder) -> Trainer:
         UserError: where Lightning refuses an argument: a device that is not there, say.
     """
     callbacks: list[Callback] = []
-    trainer = settings.trainer
-    if trainer.enable_progress_bar:
+    if settings.trainer.enable_progress_bar:
         callbacks.append(TrainingProgress())
-    if trainer.enable_checkpointing:
+    if settings.trainer.enable_checkpointing:
         callbacks.append(Checkpoints(folder, settings.checkpoint.every_n_seconds))
     if settings.early_stopping.patience is not None:
         callbacks.append(
@@ -118,17 +117,26 @@ def make_trainer(settings: Settings, folder: RunFolder) -> Trainer:
                 check_on_train_epoch_end=True,
             )
         )
+    return lightning_trainer(
+        settings,
+        callbacks=callbacks,
+        logger=RunFolderLogger(folder),
+        default_root_dir=folder.path,
+    )
+
+
+def lightning_trainer(settings: Settings, **own: Any) -> Trainer:
+    """`lightning.Trainer` with the arguments of the config, and over them the program's own.
+
+    Raises:
+        UserError: where Lightning refuses an argument.
+    """
     arguments: dict[str, Any] = {
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
-        **trainer.model_dump(),
+        **settings.trainer.model_dump(),
     }
     try:
-        return Trainer(
-            callbacks=callbacks,
-            logger=RunFolderLogger(folder),
-            default_root_dir=folder.path,
-            **arguments,
-        )
+        return Trainer(**{**arguments, **own})
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise UserError(f"trainer: {error}") from error

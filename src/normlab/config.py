@@ -152,6 +152,15 @@ class CheckpointSettings(Section):
     )
 
 
+class ReportSettings(Section):
+    tune: list[str] = Field(
+        description="settings that a sweep's report sets to their best value for each strategy"
+    )
+    target_loss: Positive | None = Field(
+        description="train/loss that the report counts the epochs to; null: 10 % of label entropy"
+    )
+
+
 class Settings(Section):
     """All settings of a run, as `python train.py` composes them from `conf/`."""
 
@@ -164,6 +173,7 @@ class Settings(Section):
     early_stopping: EarlyStoppingSettings
     checkpoint: CheckpointSettings
     trainer: TrainerSettings
+    report: ReportSettings
 
     @property
     def batchnorm(self) -> bool:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning import Trainer
-from lightning.pytorch.callbacks import Callback
+import torch
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from normlab.app import choose_threads, objective, quiet_lightning, write_start
 from normlab.assembly import lightning_trainer, load_table, make_classifier, make_data
-from normlab.config import Settings
-from normlab.data.module import TableDataModule
+from normlab.config import DataSettings, Settings
 from normlab.data.table import Table
 from normlab.errors import UserError
-from normlab.training.progress import SweepProgress
+from normlab.training.progress import SweepProgress, bar
 from normlab.training.run_folder import RunFolder, clear, finished_result
 from normlab.training.stacked.grouping import stacking_key, why_alone
 from normlab.training.stacked.member import Member
@@ -72,18 +73,107 @@ def train_runs(
         done = finished_result(run.folder, run.settings.to_dict())
         if done is not None:
             outcomes[i] = objective(done)
-    waiting = [i for i in range(len(runs)) if i not in outcomes]
     if outcomes:
         log.info(f"{len(outcomes)} of {len(runs)} runs had finished and are kept")
-    groups, singles = _group(runs, waiting)
-    for group in groups:
-        size = max_runs or _fitting(runs[group[0]])
-        for part in _parts(group, size):
-            members = [runs[i] for i in part]
-            log.info(f"training {len(part)} runs as one: {members[0].name} ... {members[-1].name}")
-            for i, value in zip(part, train_group(members), strict=True):
-                outcomes[i] = value
-    for i, reason in singles:
-        log.info(f"training {runs[i].name} alone: {reason}")
-        outcomes[i] = alone(i)
+    waiting = [i for i in range(len(runs)) if i not in outcomes]
+    groups = [part for group in _groups(runs, waiting) for part in _parts(runs, group, max_runs)]
+    epochs = sum(runs[i].settings.trainer.max_epochs for i in waiting)
+    shown = any(runs[i].settings.trainer.enable_progress_bar for i in waiting)
+    with bar(epochs, " epochs", not shown) as progress, logging_redirect_tqdm():
+        for group in groups:
+            reason = _why_alone(runs, group)
+            if reason is None:
+                log.info(
+                    f"{len(group)} runs as one: {runs[group[0]].name} to {runs[group[-1]].name}"
+                )
+                values = train_group([runs[i] for i in group], progress)
+            else:
+                log.info(f"{runs[group[0]].name} alone: {reason}")
+                values = [alone(group[0])]
+                progress.update(runs[group[0]].settings.trainer.max_epochs)
+            outcomes |= zip(group, values, strict=True)
     return [outcomes[i] for i in range(len(runs))]
+
+
+def train_group(runs: Sequence[Run], progress: tqdm | None = None) -> list[float]:
+    """Trains runs of one shape as one, into their folders; returns their objectives."""
+    settings = runs[0].settings
+    tables = _Tables()
+    members = []
+    for run in runs:
+        run.prepare()
+        clear(run.folder)
+        table = tables.load(run.settings)
+        folder = RunFolder(run.folder)
+        write_start(folder, run.settings, table)
+        data = make_data(run.settings, table)
+        kept = run.settings.trainer.enable_checkpointing
+        members.append(Member(make_classifier(run.settings, data), data, folder, kept))
+    n_rows = len(members[0].data.split.train)
+    rows_in_a_step = min(settings.data.batch_size or n_rows, n_rows)
+    choose_threads(len(members) * rows_in_a_step, settings.model.hidden)
+    trainer = lightning_trainer(
+        settings,
+        callbacks=[] if progress is None else [SweepProgress(progress, len(members))],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=progress is not None,
+    )
+    stopping = settings.early_stopping
+    results = train_stack(members, trainer, stopping.patience, stopping.min_delta)
+    return [objective(result.to_dict()) for result in results]
+
+
+class _Tables:
+    """Reads each table once, however many runs train on it."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, Table] = {}
+
+    def load(self, settings: Settings) -> Table:
+        source = settings.data.model_dump(exclude=set(DataSettings.model_fields))
+        key = repr(source)
+        if key not in self._read:
+            self._read[key] = load_table(settings)
+        return self._read[key]
+
+
+def _groups(runs: Sequence[Run], waiting: Sequence[int]) -> list[list[int]]:
+    """Positions of the runs that share a shape; all data is read and split on the way."""
+    tables = _Tables()
+    groups: dict[Hashable, list[int]] = {}
+    for i in waiting:
+        run = runs[i]
+        try:
+            split = make_data(run.settings, tables.load(run.settings)).split
+        except UserError as error:
+            raise UserError(f"{run.name}: {error}") from error
+        sizes = (len(split.train), len(split.val), len(split.test))
+        groups.setdefault((stacking_key(run.settings), sizes), []).append(i)
+    return list(groups.values())
+
+
+def _parts(runs: Sequence[Run], group: list[int], max_runs: int | None) -> list[list[int]]:
+    """A group in equal parts of at most `max_runs`; each run by itself if it cannot be stacked."""
+    settings = runs[group[0]].settings
+    if why_alone(settings):
+        return [[i] for i in group]
+    if max_runs is None:
+        data = make_data(settings, load_table(settings))
+        max_runs = runs_that_fit(Member(make_classifier(settings, data), data), _device(settings))
+    n_parts = math.ceil(len(group) / max_runs)
+    size = math.ceil(len(group) / n_parts)
+    return [group[start : start + size] for start in range(0, len(group), size)]
+
+
+def _device(settings: Settings) -> torch.device:
+    trainer = lightning_trainer(
+        settings, logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    return trainer.strategy.root_device
+
+
+def _why_alone(runs: Sequence[Run], group: list[int]) -> str | None:
+    if len(group) == 1:
+        return why_alone(runs[group[0]].settings) or "no other run has its shape"
+    return None

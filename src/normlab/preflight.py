@@ -13,6 +13,9 @@ from normlab.errors import UserError
 from normlab.messages import fail
 from normlab.validation import parse_settings, without_hydra
 
+# Strategies that run the command line again for each further process.
+STARTS_ANEW = ("ddp", "ddp_spawn", "ddp_find_unused_parameters_true", "deepspeed", "fsdp")
+
 
 class Preflight(Callback):
     """Refuses bad settings and an occupied folder while nothing has been written yet.
@@ -32,10 +35,14 @@ class Preflight(Callback):
             fail(UserError(f"{error.full_key}: {str(error).splitlines()[0]}"))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra before a sweep, whose jobs are checked one by one as they start."""
-        if any(Path(config.hydra.sweep.dir).glob("*/config.yaml")):
-            folder = config.hydra.sweep.dir
-            fail(UserError(f"{folder} already holds runs: give another folder as hydra.sweep.dir"))
+        """Called by Hydra before a sweep, whose jobs the sweeper and the launcher check."""
+        if str(config.trainer.get("strategy", "auto")) in STARTS_ANEW:
+            fail(
+                UserError(
+                    f"trainer.strategy={config.trainer.strategy} starts the whole sweep anew in "
+                    "every process: in a sweep use trainer.strategy=ddp_fork"
+                )
+            )
 
 
 def refuse_occupied(folder: Path) -> None:

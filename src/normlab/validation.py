@@ -21,18 +21,33 @@ def parse_settings(config: DictConfig) -> Settings:
         UserError: one line for each setting that is unknown, missing, of a wrong type or out of
             range: its key, what was given and what is allowed.
     """
-    missing = [key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra.")]
-    if missing:
-        lines = (f"{key} is missing: add {key}=VALUE" for key in sorted(missing))
-        raise UserError("\n".join(lines))
     try:
         plain = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:  # ${...} that leads nowhere
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+    return check_settings(plain)
+
+
+def check_settings(plain: Any) -> Settings:
+    """Checks settings given as plain types, where "???" stands for a missing value.
+
+    Raises:
+        UserError: as `parse_settings`.
+    """
+    missing = sorted(_missing(plain))
+    if missing:
+        raise UserError("\n".join(f"{key} is missing: add {key}=VALUE" for key in missing))
     try:
         return Settings.model_validate(plain)
     except ValidationError as error:
         raise UserError("\n".join(_lines(error.errors(), plain))) from None
+
+
+def _missing(plain: Any, prefix: str = "") -> list[str]:
+    """Keys of the values that have to be given, which OmegaConf writes as ???."""
+    if isinstance(plain, dict):
+        return [key for name in plain for key in _missing(plain[name], f"{prefix}{name}.")]
+    return [prefix.rstrip(".")] if plain == "???" else []
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

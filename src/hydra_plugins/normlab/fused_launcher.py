@@ -65,7 +65,9 @@ class FusedLauncher(Launcher):
         ]
         from normlab.fused_sweep import Run, train_runs  # imports torch
 
-        runs = [Run(job.settings, job.folder, f"job {job.num}", job.write_hydra_files) for job in jobs]
+        runs = [
+            Run(job.settings, job.folder, f"job {job.num}", job.write_hydra_files) for job in jobs
+        ]
         outcomes = train_runs(
             runs,
             alone=lambda i: self._run_alone(jobs[i]),

@@ -56,7 +56,11 @@ class Job:
         folder = self.folder / (self.hydra["output_subdir"] or "")
         folder.mkdir(parents=True, exist_ok=True)
         if self.hydra["output_subdir"] is not None:
-            files = {"config": self.task, "hydra": {"hydra": self.hydra}, "overrides": self.overrides}
+            files = {
+                "config": self.task,
+                "hydra": {"hydra": self.hydra},
+                "overrides": self.overrides,
+            }
             for name, content in files.items():
                 text = yaml.dump(
                     content, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True
@@ -94,7 +98,9 @@ class JobComposer:
     def _compose(self, num: int, overrides: list[str]) -> Job:
         parsed = [self._parse(override) for override in overrides]
         values = {
-            override.key_or_group: override.value() for override in parsed if self._is_value(override)
+            override.key_or_group: override.value()
+            for override in parsed
+            if self._is_value(override)
         }
         signature = tuple(
             override.key_or_group if override.key_or_group in values else override.input_line
@@ -110,9 +116,7 @@ class JobComposer:
         hydra["overrides"]["task"] = [override.input_line for override in task_overrides]
         hydra["job"]["id"], hydra["job"]["num"] = str(num), num
         names = hydra["job"]["config"]["override_dirname"]
-        hydra["job"]["override_dirname"] = get_overrides_dirname(
-            task_overrides, names["kv_sep"], names["item_sep"], names["exclude_keys"]
-        )
+        hydra["job"]["override_dirname"] = get_overrides_dirname(task_overrides, **names)
         folder = self._folder(num, task, hydra)
         hydra["runtime"]["output_dir"] = os.path.abspath(folder)
         settings = (
@@ -159,7 +163,9 @@ class JobComposer:
         if subdir == BY_NUMBER:
             subdir = str(num)
         elif _interpolates(subdir):
-            subdir = OmegaConf.select(OmegaConf.create({**task, "hydra": hydra}), "hydra.sweep.subdir")
+            subdir = OmegaConf.select(
+                OmegaConf.create({**task, "hydra": hydra}), "hydra.sweep.subdir"
+            )
         return Path(self.master.hydra.sweep.dir) / str(subdir)
 
 

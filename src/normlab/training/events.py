@@ -7,6 +7,7 @@ one event.
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import time
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.hparams.api_pb2 import Status
@@ -58,6 +60,18 @@ def scalars(step: int, values: dict[str, float], wall_time: float) -> Event:
     summary = Summary(
         value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
     )
+    return Event(wall_time=wall_time, step=step, summary=summary)
+
+
+def figure(tag: str, picture: Figure, wall_time: float, step: int = 0) -> Event:
+    """A matplotlib figure as an image."""
+    buffer = io.BytesIO()
+    picture.savefig(buffer, format="png")
+    width, height = (round(inches * picture.dpi) for inches in picture.get_size_inches())
+    image = Summary.Image(
+        height=height, width=width, colorspace=4, encoded_image_string=buffer.getvalue()
+    )
+    summary = Summary(value=[Summary.Value(tag=tag, image=image)])
     return Event(wall_time=wall_time, step=step, summary=summary)
 
 

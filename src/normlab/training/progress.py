@@ -12,11 +12,12 @@ from tqdm import tqdm
 SHOWN = ("train/loss", "val/loss")
 
 
-def bar(total: int | None, unit: str) -> tqdm:
+def bar(total: int | None, unit: str, disable: bool = False) -> tqdm:
     """A bar on standard error; where that is no terminal it speaks every ten seconds."""
     return tqdm(
         total=total,
         unit=unit,
+        disable=disable,
         file=sys.stderr,
         mininterval=0.1 if sys.stderr.isatty() else 10.0,
         dynamic_ncols=True,
@@ -71,3 +72,23 @@ class TrainingProgress(ProgressBar):
     def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+class SweepProgress(ProgressBar):
+    """One bar for all runs of a sweep, in epochs of a run; it lives longer than a Trainer.
+
+    Args:
+        shared: the sweep's bar.
+        n_runs: runs in the stack of this Trainer.
+    """
+
+    def __init__(self, shared: tqdm, n_runs: int) -> None:
+        super().__init__()
+        self._bar = shared
+        self._n_runs = n_runs
+
+    def disable(self) -> None:
+        """The shared bar stays as it is."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._bar.update(self._n_runs)

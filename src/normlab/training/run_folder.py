@@ -22,6 +22,7 @@ import torch
 import yaml
 from tensorboard.compat.proto.event_pb2 import Event
 
+from normlab.errors import UserError
 from normlab.training.events import EventFile, hparams_end, hparams_start, scalars
 
 CONFIG = "config.yaml"
@@ -30,6 +31,7 @@ METRICS = "metrics.csv"
 RESULT = "result.json"
 BEST = "checkpoints/best.ckpt"
 LAST = "checkpoints/last.ckpt"
+NOT_OF_THE_RUN = ("report.", "trainer.enable_progress_bar")  # settings that change no figure
 
 
 class RunFolder:
@@ -46,7 +48,8 @@ class RunFolder:
     def write_settings(self, settings: dict[str, Any]) -> None:
         """The resolved settings, as plain types."""
         write_atomically(
-            self.path / CONFIG, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+            self.path / CONFIG,
+            yaml.dump(settings, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True),
         )
         self._events.append(hparams_start(flatten(settings), time.time()))
 
@@ -99,6 +102,36 @@ class RunFolder:
         self._events += [scalars(result["epochs"], metrics, now), hparams_end(now)]
         self.flush()
         write_atomically(self.path / RESULT, strict_json(result))
+
+
+def finished_result(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """The content of result.json where a run of these settings has finished; else None.
+
+    Raises:
+        UserError: where a run of other settings has finished there.
+    """
+    if not (path / RESULT).exists():
+        return None
+    before = yaml.load((path / CONFIG).read_text(encoding="utf-8"), yaml.CSafeLoader)
+    old, new = flatten(before), flatten(settings)
+    keys = [
+        key
+        for key in {**old, **new}
+        if old.get(key) != new.get(key) and not key.startswith(NOT_OF_THE_RUN)
+    ]
+    if keys:
+        raise UserError(
+            f"{path} holds a finished run of other settings ({', '.join(keys)}): "
+            "give another hydra.sweep.dir"
+        )
+    return json.loads((path / RESULT).read_text(encoding="utf-8"))
+
+
+def clear(path: Path) -> None:
+    """Removes what an unfinished run left, so that it can be trained anew."""
+    for pattern in (METRICS, "events.out.tfevents.*", "*.partial", "checkpoints/*.ckpt*"):
+        for file in path.glob(pattern):
+            file.unlink()
 
 
 def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:

@@ -71,9 +71,7 @@ class Member:
         if self.folder is not None and self.keep_checkpoints:
             self.folder.flush()
             self.folder.save_checkpoint(LAST, self._last(last, optimizer_state, template))
-            self.folder.save_checkpoint(
-                BEST, weights_checkpoint(network, schema, best, best_epoch)
-            )
+            self.folder.save_checkpoint(BEST, weights_checkpoint(network, schema, best, best_epoch))
 
     def _last(
         self, state: dict[str, Tensor], optimizer_state: dict[int, Any], template: dict[str, Any]

@@ -1,0 +1,137 @@
+"""What the README, pyproject.toml, constraints.txt, the Makefile and .ci/run say of one another."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+OLDEST_PYTHON = PROJECT["requires-python"].removeprefix(">=")
+
+# What only some builds of torch bring.
+OF_A_DEVICE = ("nvidia-", "cuda-", "triton")
+
+
+def read_pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    # A name and a plain version: no build (+cpu), no address, no path, no hash.
+    assert [pin for pin in pins if not re.fullmatch(r"[\w.-]+==\d[\d.]*", pin)] == []
+    pairs = [pin.split("==") for pin in pins]
+    assert len(pairs) == len(dict(pairs)), "a package is pinned twice"
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def requirements() -> list[Requirement]:
+    """The direct ones, with those of the tests."""
+    names = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
+    return [Requirement(name) for name in names]
+
+
+def all_brought(roots: list[Requirement]) -> Iterator[str]:
+    """Names of everything that some requirements bring, as it is installed here."""
+    waiting = [(root.name, frozenset(root.extras)) for root in roots]
+    seen = set()
+    while waiting:
+        package = waiting.pop()
+        if package in seen:
+            continue
+        seen.add(package)
+        name, extras = package
+        yield canonicalize_name(name)
+        for line in importlib.metadata.requires(name) or []:
+            needed = Requirement(line)
+            marker = needed.marker
+            if marker is None or any(marker.evaluate({"extra": e}) for e in ("", *extras)):
+                waiting.append((needed.name, frozenset(needed.extras)))
+
+
+def test_every_direct_dependency_is_pinned_within_its_range() -> None:
+    pins = read_pins()
+    for requirement in requirements():
+        version = pins.get(canonicalize_name(requirement.name))
+        assert version is not None, f"constraints.txt does not pin {requirement.name}"
+        assert requirement.specifier.contains(version), f"{requirement} excludes {version}"
+
+
+def test_everything_they_bring_is_pinned() -> None:
+    brought = {n for n in all_brought(requirements()) if not n.startswith(OF_A_DEVICE)}
+    assert brought - read_pins().keys() == set()
+
+
+def test_readme_and_make_know_the_oldest_python(tmp_path: Path) -> None:
+    assert f"Python {OLDEST_PYTHON} or newer" in README
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    made = make("train", "PYTHON=false", cwd=tmp_path)
+    assert made.returncode != 0
+    assert f"normlab needs Python {OLDEST_PYTHON} or newer" in made.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize("target", ["train", "test", "lint"])
+def test_make_sets_up_as_the_readme_does_by_hand(target: str, tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    plan = make("-n", target, "ARGS=some=thing", cwd=tmp_path).stdout
+    install = "pip install -c constraints.txt -e '.[test]'"
+    assert install in plan
+    assert install in README
+    does = {"train": "train.py some=thing", "test": "pytest some=thing", "lint": "pyright"}
+    assert does[target] in plan
+    assert f"make {target}" in make(cwd=tmp_path).stdout
+
+
+def make(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    # Not the flags of a `make test` that runs these tests.
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    environ = {key: value for key, value in environ.items() if key != "MFLAGS"}
+    return subprocess.run(
+        ["make", *arguments], cwd=cwd, env=environ, capture_output=True, text=True, check=False
+    )
+
+
+def test_ci_runs_the_tests_as_the_readme_does_and_then_the_linters() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    lines = script.read_text(encoding="utf-8").splitlines()
+    assert lines[:1] == ["#!/usr/bin/env bash"]
+    assert [line for line in lines if line.startswith("make ")] == ["make test", "make lint"]
+    assert re.search(r"^make test\b", README, flags=re.MULTILINE)
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_the_files_that_the_readme_shows_exist() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_no_file_holds_a_path_of_one_machine() -> None:
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    someones = re.compile(rf"{re.escape(str(ROOT))}\b|/(?:home|root|Users|work|mnt)/\w".encode())
+    files = (ROOT / name for name in listed.stdout.split("\0") if name)
+    found = [str(file) for file in files if file.is_file() and someones.search(file.read_bytes())]
+    assert found == []

@@ -1,0 +1,195 @@
+"""What a run leaves behind: every epoch in two formats, strict JSON, and never half a file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+from normlab.config import Settings
+from normlab.training import run_folder
+from normlab.training.run_folder import BEST, RunFolder, strict_json, write_atomically
+
+RECORDS = [
+    {"lr": 0.01, "train/loss": 0.7 / (i + 1), "val/loss": 0.75 / (i + 1), "val/auroc": math.nan}
+    for i in range(7)
+]
+
+
+def read_csv(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def read_events(folder: Path) -> EventAccumulator:
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
+    return events.Reload()
+
+
+def result(**changes: Any) -> dict[str, Any]:
+    return {
+        "train": {"loss": 0.1, "auroc": math.nan},
+        "val": None,
+        "test": {"loss": 0.2, "auroc": 0.9},
+        "epochs": 7,
+        "threshold": [math.inf, 91.0],
+        **changes,
+    }
+
+
+@pytest.mark.parametrize("every", [1, 3, 100])
+def test_epochs_are_rows_and_events_however_often_they_are_written(
+    tmp_path: Path, every: int
+) -> None:
+    folder = RunFolder(tmp_path)
+    for i, record in enumerate(RECORDS):
+        folder.log_epoch(i + 1, record)
+        if i % every == 0:
+            folder.flush()
+    folder.flush()
+    folder.flush()  # nothing new
+    rows = read_csv(tmp_path)
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 8))
+    assert list(rows[0]) == ["epoch", *RECORDS[0]]
+    events = read_events(tmp_path)
+    for name in RECORDS[0]:
+        expected = [record[name] for record in RECORDS]
+        np.testing.assert_array_equal([float(row[name]) for row in rows], expected)
+        scalars = events.Scalars(name)
+        assert [event.step for event in scalars] == list(range(1, 8))
+        np.testing.assert_array_equal([e.value for e in scalars], np.float32(expected))
+    assert len(list(tmp_path.glob("events.*"))) == 1
+
+
+def test_nothing_is_written_before_the_time(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.log_epoch(1, RECORDS[0])
+    folder.flush(at_most_every=1000)
+    assert not list(tmp_path.iterdir())
+    folder.flush()
+    assert len(read_csv(tmp_path)) == 1
+
+
+def test_settings_reach_tensorboards_hparams(
+    tmp_path: Path, settings: Callable[..., Settings]
+) -> None:
+    chosen = settings("model.hidden=[4,2]", "model.batchnorm=true").to_dict()
+    folder = RunFolder(tmp_path)
+    folder.write_settings(chosen)
+    folder.log_epoch(1, RECORDS[0])
+    folder.write_result(result())
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text("utf-8")) == chosen
+
+    contents = read_events(tmp_path).PluginTagToContent("hparams")
+    start, end = (
+        HParamsPluginData.FromString(contents[f"_hparams_/session_{name}_info"])
+        for name in ("start", "end")
+    )
+    values = start.session_start_info.hparams
+    assert values["model.lr"].number_value == chosen["model"]["lr"]
+    assert values["model.scheduler.step_size"].number_value == 30
+    assert values["normalization.name"].string_value == "standardize"
+    assert values["model.hidden"].string_value == "[4, 2]"
+    assert values["model.batchnorm"].string_value == "True"
+    assert values["model.pos_weight"].string_value == "null"
+    assert end.session_end_info.status == 1  # STATUS_SUCCESS
+
+
+def test_a_result_is_strict_json_and_a_row_of_events(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_result(result())
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    read = json.loads((tmp_path / "result.json").read_text("utf-8"), parse_constant=refuse)
+    assert read == result(train={"loss": 0.1, "auroc": None}, threshold=[None, 91.0])
+    events = read_events(tmp_path)
+    (event,) = events.Scalars("result/test_auroc")
+    assert (event.step, event.value) == (7, np.float32(0.9))
+    assert set(events.Tags()["scalars"]) == {
+        "result/train_loss", "result/train_auroc", "result/test_loss", "result/test_auroc"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_json_has_no_numbers_that_are_none(value: float) -> None:
+    assert json.loads(strict_json({"a": [1, (value,)], "ä": value})) == {"a": [1, [None]], "ä": None}
+
+
+def test_an_interrupted_writing_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "result.json"
+    write_atomically(path, "old")
+
+    def half(self: Path, text: str, **options: Any) -> None:
+        with self.open("w") as file:
+            file.write(text[: len(text) // 2])
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(OSError, match="no space"):
+        write_atomically(path, "new and longer")
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+    assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_an_interrupted_checkpoint_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save_checkpoint(BEST, {"epoch": 1})
+
+    def half(checkpoint: Any, path: Path) -> None:
+        path.write_bytes(b"PK half an archive")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(run_folder.torch, "save", half)
+    with pytest.raises(OSError, match="no space"):
+        folder.save_checkpoint(BEST, {"epoch": 2})
+    monkeypatch.undo()
+    assert torch.load(tmp_path / BEST, weights_only=True) == {"epoch": 1}
+    folder.save_checkpoint(BEST, {"epoch": 3})
+    assert torch.load(tmp_path / BEST, weights_only=True) == {"epoch": 3}
+    assert [file.name for file in (tmp_path / BEST).parent.iterdir()] == ["best.ckpt"]
+
+
+def test_a_result_that_is_no_json_leaves_no_result(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with pytest.raises(TypeError):
+        folder.write_result(result(epochs=7, threshold=torch.ones(1)))
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_a_finished_run_holds_its_epochs_twice_over(finished_run: Path) -> None:
+    """The whole way, through Lightning: what one format says, the other says."""
+    rows = read_csv(finished_run)
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5]
+    events = read_events(finished_run)
+    for name in rows[0].keys() - {"epoch"}:
+        scalars = events.Scalars(name)
+        assert [event.step for event in scalars] == [1, 2, 3, 4, 5]
+        values = np.float32([float(row[name]) for row in rows])
+        np.testing.assert_array_equal([event.value for event in scalars], values)
+    read = json.loads((finished_run / "result.json").read_text())
+    for part in ("train", "val", "test"):
+        for name, value in read[part].items():
+            (event,) = events.Scalars(f"result/{part}_{name}")
+            assert event.value == np.float32(value)
+    best = min(rows, key=lambda row: float(row["val/loss"]))
+    assert read["val"]["loss"] == pytest.approx(float(best["val/loss"]), abs=1e-6)
+    assert not list(finished_run.rglob("*.partial"))
