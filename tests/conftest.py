@@ -176,7 +176,9 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(0)
     rows = random.standard_normal((200, 3)) * [1, 10, 100] + [5, 50, 500]
     labels = np.where(rows[:, 0] + random.standard_normal(200) > 5, "yes", "no")
-    lines = [f"{a!r},{b!r},{c!r},{label}" for (a, b, c), label in zip(rows.tolist(), labels)]
+    lines = [
+        f"{a!r},{b!r},{c!r},{label}" for (a, b, c), label in zip(rows.tolist(), labels, strict=True)
+    ]
     (folder / "rows.csv").write_text("\n".join(["a,b,c,answer", *lines]))
     run = folder / "run"
     status = run_door(
@@ -204,7 +206,7 @@ def run_door(*arguments: str) -> int:
         return 0
 
 
-class _process_restored:  # noqa: N801
+class _process_restored:
     """Hydra configures the logging, the door catches signals: neither is for the next test."""
 
     def __enter__(self) -> None:

@@ -52,11 +52,18 @@ Train = Callable[..., Any]
 
 def read_sections(text: str) -> dict[str, list[Block]]:
     """The fenced blocks of each section that has any, by the section's heading."""
-    sections = {}
-    for section in re.split(r"^#+ (?=.*\n)(?![^`]*^```$)", text, flags=re.MULTILINE):
-        blocks = re.findall(r"^```(\w*)\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
-        if blocks:
-            sections[section.partition("\n")[0]] = blocks
+    sections: dict[str, list[Block]] = {}
+    heading, language, block = "", "", None
+    for line in text.splitlines():
+        if block is None and line.startswith("```"):
+            language, block = line.removeprefix("```"), []
+        elif block is not None and line == "```":
+            sections.setdefault(heading, []).append((language, "\n".join(block)))
+            block = None
+        elif block is not None:
+            block.append(line)
+        elif line.startswith("#"):
+            heading = line.lstrip("# ")
     return sections
 
 
@@ -142,11 +149,11 @@ def run_training(arguments: Sequence[str], folder: Path, train: Train) -> None:
     ended = train(*arguments, *shorter, cwd=folder)
     assert ended.status == 0, ended.err
     new = set(folder.rglob("result.json")) - before
-    assert len(new) == n_combinations(arguments) if "-m" in arguments else 1
+    assert len(new) == (n_combinations(arguments) if "-m" in arguments else 1)
 
 
 def n_combinations(arguments: Sequence[str]) -> int:
-    """Jobs of a sweep over comma-separated values."""
+    """Jobs of a sweep: a job for each combination of the values that commas separate."""
     return int(np.prod([argument.count(",") + 1 for argument in arguments]))
 
 

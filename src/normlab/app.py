@@ -92,10 +92,10 @@ def objective(result: dict[str, Any]) -> float:
 def choose_threads(rows_in_a_step: int, hidden: list[int]) -> None:
     """One thread for small steps, unless OMP_NUM_THREADS says otherwise.
 
-    Two threads gain nothing there, and where another process wants the cores they wait for each
-    other at every operation: 38 ms a step instead of 3 for 500 rows and 4 units.
+    More gain little there, and where another process wants the cores they wait for each other at
+    every operation: 38 ms a step instead of 3 for 500 rows and 4 units.
     """
-    if "OMP_NUM_THREADS" not in os.environ and rows_in_a_step * max(hidden, default=1) < 2**16:
+    if "OMP_NUM_THREADS" not in os.environ and rows_in_a_step * max(hidden, default=1) < 2**20:
         torch.set_num_threads(1)
 
 

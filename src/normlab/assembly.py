@@ -138,5 +138,5 @@ def lightning_trainer(settings: Settings, **own: Any) -> Trainer:
     }
     try:
         return Trainer(**{**arguments, **own})
-    except (MisconfigurationException, ValueError, TypeError) as error:
+    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
         raise UserError(f"trainer: {error}") from error

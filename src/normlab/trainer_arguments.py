@@ -44,8 +44,19 @@ def trainer_arguments() -> dict[str, frozenset[str]]:
 
 
 def _plain_types(annotation: ast.expr | None) -> frozenset[str]:
-    names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)}  # type: ignore[arg-type]
+    names = _names(annotation) if annotation is not None else set()
     return frozenset(set().union(*(ALIASES.get(name, {name}) for name in names)) & set(PLAIN))
+
+
+def _names(node: ast.AST) -> set[str]:
+    """The types in an annotation, without those of a container's elements: dict[str, int]."""
+    if isinstance(node, ast.Name):
+        return {node.id}
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+        container = node.value.id
+        if container in PLAIN:
+            return {container}
+    return set().union(*(_names(child) for child in ast.iter_child_nodes(node)))
 
 
 def check_trainer_arguments(given: dict[str, Any]) -> None:

@@ -123,7 +123,7 @@ def test_a_payload_does_not_run(tmp_path: Path, container: str) -> None:
     if container == "pickle":
         path.write_bytes(pickle.dumps(evil))
     elif container == "within":
-        good, network = saved(tmp_path / "good.ckpt")
+        _, network = saved(tmp_path / "good.ckpt")
         checkpoint = weights_checkpoint(network, SCHEMA, network.state_dict(), 1)
         torch.save({**checkpoint, "extra": evil}, path)
     else:

@@ -306,6 +306,8 @@ def test_every_record_holds_loss_accuracy_and_auroc_of_both_parts(
     run: Callable[..., Trained],
 ) -> None:
     _, _, records = run()
-    names = {f"{part}/{name}" for part in ("train", "val") for name in ("loss", "accuracy", "auroc")}
+    names = {
+        f"{part}/{name}" for part in ("train", "val") for name in ("loss", "accuracy", "auroc")
+    }
     assert set(records[0]) == {*names, "lr", "epoch"}
     assert all(isinstance(value, (int, float)) for value in records[0].values())

@@ -21,9 +21,7 @@ few = settings(deadline=None, max_examples=150)
 def scored(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits with many ties or none, and labels of both classes."""
     n = draw(st.integers(2, 60))
-    values = draw(
-        st.sampled_from([st.integers(-2, 2).map(float), st.floats(-50, 50, width=32)])
-    )
+    values = draw(st.sampled_from([st.integers(-2, 2).map(float), st.floats(-50, 50, width=32)]))
     logits = draw(st.lists(values, min_size=n, max_size=n))
     labels = draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
     labels[:2] = [0, 1]
@@ -56,6 +54,16 @@ def test_loss_is_scikit_learns_log_loss() -> None:
     loss = binary_metrics(torch.from_numpy(z), torch.from_numpy(y).double())[0]
     assert loss.dtype == torch.float64
     assert loss.item() == pytest.approx(log_loss(y, 1 / (1 + np.exp(-z))), rel=1e-12)
+
+
+def test_low_precision_logits_give_full_precision_figures() -> None:
+    """Under precision=bf16-true the logits are coarse, their mean need not be."""
+    random = np.random.default_rng(0)
+    logits = torch.from_numpy(random.normal(0, 3, 1000)).bfloat16()
+    labels = torch.from_numpy((random.random(1000) < 0.4) * 1.0).bfloat16()
+    metrics = binary_metrics(logits, labels)
+    assert metrics.dtype == torch.float32
+    torch.testing.assert_close(metrics, binary_metrics(logits.float(), labels.float()))
 
 
 def test_a_stack_of_runs_is_a_loop_over_them() -> None:

@@ -124,7 +124,10 @@ def test_a_result_is_strict_json_and_a_row_of_events(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_json_has_no_numbers_that_are_none(value: float) -> None:
-    assert json.loads(strict_json({"a": [1, (value,)], "ä": value})) == {"a": [1, [None]], "ä": None}
+    assert json.loads(strict_json({"a": [1, (value,)], "ä": value})) == {
+        "a": [1, [None]],
+        "ä": None,
+    }
 
 
 def test_an_interrupted_writing_leaves_the_old_file(

@@ -13,7 +13,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from hydra_plugins.normlab.jobs import Job, JobComposer
 
@@ -91,10 +91,9 @@ class FusedLauncher(Launcher):
 
 
 def _job_return(job: Job, value: Any) -> JobReturn:
+    """What sweepers read of a job; its config stands in its folder (OmegaConf takes 20 ms)."""
     returned = JobReturn()
     returned.overrides = job.overrides
-    returned.cfg = OmegaConf.create(job.task)
-    returned.hydra_cfg = OmegaConf.create({"hydra": job.hydra})
     returned.working_dir = str(Path.cwd())
     returned.task_name = job.hydra["job"]["name"]
     returned.status = JobStatus.COMPLETED

@@ -81,6 +81,7 @@ class JobComposer:
         self.master = master
         self._parser = OverridesParser.create(config_loader)
         self._parsed: dict[str, Override] = {}
+        self._groups: dict[str, bool] = {}
         self._templates: dict[tuple, tuple[dict[str, Any], dict[str, Any]]] = {}
 
     def compose(self, num: int, overrides: Sequence[str]) -> Job:
@@ -147,8 +148,13 @@ class JobComposer:
             and "[" not in key
             and not isinstance(value, dict)
             and not _interpolates(value)
-            and not self.config_loader.get_group_options(key)
+            and not self._is_group(key)
         )
+
+    def _is_group(self, key: str) -> bool:
+        if key not in self._groups:  # Hydra reads its folders anew at every question
+            self._groups[key] = bool(self.config_loader.get_group_options(key))
+        return self._groups[key]
 
     def _load(self, overrides: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         config = self.config_loader.load_sweep_config(self.master, overrides)

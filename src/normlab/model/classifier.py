@@ -121,7 +121,7 @@ class Classifier(LightningModule):
 def epoch_record(name: str, batches: list[Batch]) -> dict[str, float]:
     """An epoch's metrics under "name/": one transfer from the device for all of them."""
     logits, labels = (torch.cat(part) for part in zip(*batches, strict=True))
-    values = binary_metrics(logits.float(), labels.float()).tolist()
+    values = binary_metrics(logits, labels).tolist()
     return {f"{name}/{metric}": value for metric, value in zip(METRICS, values, strict=True)}
 
 

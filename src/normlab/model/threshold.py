@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
 from normlab.model.network import Network
 
 GRID = 1_001  # points between the smallest and the largest row, beside the rows themselves
+ZOOMS = 5  # each a thousand times closer
 
 
 @torch.no_grad()
@@ -30,14 +29,25 @@ def decision_thresholds(network: Network, rows: Tensor) -> list[float] | None:
         return None
     exact = Network.from_settings(network.settings()).double().eval()
     exact.load_state_dict(network.state_dict())
-
-    def logit(x: float) -> float:
-        return exact(torch.tensor([[x]], dtype=torch.float64)).item()
-
-    values = rows.cpu().double().numpy().ravel()
-    grid = np.union1d(np.linspace(values.min(), values.max(), GRID), values)
-    logits = exact(torch.from_numpy(grid)[:, None]).numpy()
-    roots = [float(x) for x in grid[logits == 0]]
-    changes = np.flatnonzero(logits[:-1] * logits[1:] < 0)
-    roots += [float(brentq(logit, grid[i], grid[i + 1])) for i in changes]
+    values = rows.cpu().double().ravel().unique()
+    grid = torch.linspace(values[0], values[-1], GRID, dtype=torch.float64)
+    grid = torch.cat([grid, values]).unique()
+    logits = exact(grid[:, None])
+    roots = grid[logits == 0].tolist()
+    for i in torch.nonzero(logits[:-1] * logits[1:] < 0).ravel():
+        roots.append(_root(exact, grid[i], grid[i + 1]))
     return sorted(roots)
+
+
+def _root(network: Network, low: Tensor, high: Tensor) -> float:
+    """A root between two inputs whose logits differ in sign, to the last digits of float64.
+
+    Bisection into many parts at once: a forward pass of 1,001 rows takes no longer than of one.
+    """
+    for _ in range(ZOOMS):
+        grid = torch.linspace(0, 1, GRID, dtype=torch.float64) * (high - low) + low
+        logits = network(grid[:, None])
+        change = torch.nonzero(logits[:-1] * logits[1:] <= 0)
+        i = int(change[0]) if len(change) else 0
+        low, high = grid[i], grid[i + 1]
+    return float((low + high) / 2)

@@ -98,7 +98,7 @@ class StackedClassifier(LightningModule):
         for name, batches in (("train", self._train), ("val", self._val)):
             if batches:
                 logits, labels = (torch.cat(part, 1) for part in zip(*batches, strict=True))
-                values = binary_metrics(logits.float(), labels.float()).tolist()
+                values = binary_metrics(logits, labels).tolist()
                 for record, row in zip(records, values, strict=True):
                     record |= {f"{name}/{m}": v for m, v in zip(METRICS, row, strict=True)}
                 batches.clear()
