@@ -25,6 +25,7 @@ SETTINGS = {
     "full batch, 300 epochs": ["data.batch_size=null", "trainer.max_epochs=300"],
 }
 FUSED, BASIC = 200, 8  # runs of a sweep
+NET = "model.hidden=[10]"
 
 
 def sweep(launcher: str, n_runs: int, settings: list[str]) -> tuple[float, float]:
@@ -32,7 +33,7 @@ def sweep(launcher: str, n_runs: int, settings: list[str]) -> tuple[float, float
     with tempfile.TemporaryDirectory() as folder:
         command = [
             *(sys.executable, "train.py", "-m", f"seed=range(0,{n_runs})"),
-            *(f"hydra/launcher={launcher}", f"hydra.sweep.dir={folder}", *settings),
+            *(f"hydra/launcher={launcher}", f"hydra.sweep.dir={folder}", NET, *settings),
         ]
         started = time.perf_counter()
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)

@@ -141,11 +141,8 @@ def test_help_shows_every_setting_with_its_default_and_its_line(composed: Compos
 
 def section_key(section: type[Section]) -> str:
     """The dotted prefix of a section's settings."""
-    for prefix, fields in (
-        ("", Settings.model_fields),
-        ("model.", config.ModelSettings.model_fields),
-    ):
-        for name, field in fields.items():
+    for prefix, parent in (("", Settings), ("model.", config.ModelSettings)):
+        for name, field in parent.model_fields.items():
             if section in (field.annotation, *get_args(field.annotation)):
                 return f"{prefix}{name}."
     return ""

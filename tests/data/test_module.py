@@ -29,7 +29,7 @@ Settled = Callable[..., Settings]
 @pytest.mark.parametrize("normalization", NORMALIZERS)
 @pytest.mark.parametrize("split", ["random", "chronological"])
 def test_statistics_come_from_the_training_rows_alone(
-    settings: Settled, blobs: Callable[..., Table], normalization: str, split: str
+    settings: Settled, blobs: Callable[..., Table], normalization: str, split: Any
 ) -> None:
     """Whatever the held-out rows hold, the fitted network is the same to the bit."""
     chosen = settings(f"normalization={normalization}", "model.batchnorm=true")
@@ -117,10 +117,12 @@ class Served(Callback):
     def __init__(self) -> None:
         self.epochs: list[list[Tensor]] = []
 
-    def on_train_epoch_start(self, *args: Any) -> None:
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         self.epochs.append([])
 
-    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, index: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
         self.epochs[-1].append(batch[0][:, 0].clone())
 
 

@@ -100,6 +100,8 @@ def test_batchnorm_starts_at_the_rows_that_it_sees(normalization: str) -> None:
     elif normalization == "minmax":
         x = (x - x.min(0)) / np.ptp(x, 0)
     mean, var = network.batchnorm.running_mean, network.batchnorm.running_var
+    assert mean is not None
+    assert var is not None
     np.testing.assert_allclose(mean, x.mean(0), rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(var, x.var(0, ddof=1), rtol=1e-5)  # torch keeps the unbiased one
     # So that an evaluation before the first step is of the function that trains.

@@ -14,7 +14,9 @@ import pytest
 import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.plugins.hparams.plugin_data_pb2 import (
+    HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue]
+)
 
 from normlab.config import Settings
 from normlab.training import run_folder
@@ -67,7 +69,7 @@ def test_epochs_are_rows_and_events_however_often_they_are_written(
         np.testing.assert_array_equal([float(row[name]) for row in rows], expected)
         scalars = events.Scalars(name)
         assert [event.step for event in scalars] == list(range(1, 8))
-        np.testing.assert_array_equal([e.value for e in scalars], np.float32(expected))
+        np.testing.assert_array_equal([e.value for e in scalars], np.array(expected, np.float32))
     assert len(list(tmp_path.glob("events.*"))) == 1
 
 
@@ -124,10 +126,8 @@ def test_a_result_is_strict_json_and_a_row_of_events(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_json_has_no_numbers_that_are_none(value: float) -> None:
-    assert json.loads(strict_json({"a": [1, (value,)], "ä": value})) == {
-        "a": [1, [None]],
-        "ä": None,
-    }
+    text = strict_json({"a": [1, (value,)], "ä": value})
+    assert json.loads(text) == {"a": [1, [None]], "ä": None}
 
 
 def test_an_interrupted_writing_leaves_the_old_file(
@@ -186,7 +186,7 @@ def test_a_finished_run_holds_its_epochs_twice_over(finished_run: Path) -> None:
     for name in rows[0].keys() - {"epoch"}:
         scalars = events.Scalars(name)
         assert [event.step for event in scalars] == [1, 2, 3, 4, 5]
-        values = np.float32([float(row[name]) for row in rows])
+        values = np.array([float(row[name]) for row in rows], np.float32)
         np.testing.assert_array_equal([event.value for event in scalars], values)
     read = json.loads((finished_run / "result.json").read_text())
     for part in ("train", "val", "test"):

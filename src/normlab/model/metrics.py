@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,19 +36,32 @@ def binary_metrics(logits: Tensor, labels: Tensor) -> Tensor:
 def auroc(logits: Tensor, labels: Tensor) -> Tensor:
     """Area under the ROC curve (...,): the chance that a positive row outranks a negative one.
 
-    The Mann-Whitney statistic over mid-ranks, so that ties count half; ranks are summed as
-    integers, which float32 could not hold. nan where one class is absent or a logit is nan.
+    Ties count half: the area is summed by trapezoids between the ends of runs of equal logits.
+    Pairs are counted as integers, which float32 could not hold. nan where one class is absent
+    or a logit is nan.
     """
-    ordered, order = logits.sort(-1)
+    order = _argsort(logits)
+    ordered = logits.gather(-1, order)
     positive = (labels.expand_as(logits) > 0.5).gather(-1, order)
-    below = torch.searchsorted(ordered, ordered)
-    not_above = torch.searchsorted(ordered, ordered, right=True)
-    twice_rank_sum = ((below + not_above + 1) * positive).sum(-1)
-    n_positive = positive.sum(-1)
-    n_negative = logits.shape[-1] - n_positive
-    pairs = 2 * n_positive * n_negative
-    area = (twice_rank_sum - n_positive * (n_positive + 1)) / pairs
-    return area.masked_fill((pairs == 0) | logits.isnan().any(-1), math.nan)
+    positives, negatives = positive.cumsum(-1), (~positive).cumsum(-1)
+    last_of_ties = F.pad(ordered[..., 1:] != ordered[..., :-1], (0, 1), value=True)
+    width, height = (_since_last(count, last_of_ties) for count in (negatives, positives))
+    twice_area = ((2 * negatives - width) * height).sum(-1)
+    pairs = positives[..., -1] * negatives[..., -1]
+    return (twice_area / (2 * pairs)).masked_fill((pairs == 0) | logits.isnan().any(-1), math.nan)
+
+
+def _argsort(logits: Tensor) -> Tensor:
+    """Of each row; on the CPU by NumPy, whose vector instructions are five times as fast."""
+    if logits.device.type == "cpu":
+        return torch.from_numpy(np.argsort(logits.numpy(), -1))
+    return logits.argsort(-1)
+
+
+def _since_last(count: Tensor, ends: Tensor) -> Tensor:
+    """At each end, by how much a running count has grown since the end before; elsewhere 0."""
+    before = F.pad(count.where(ends, 0).cummax(-1).values[..., :-1], (1, 0))
+    return (count - before).where(ends, 0)
 
 
 def label_entropy(labels: Tensor) -> float:

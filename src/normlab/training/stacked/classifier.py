@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning import LightningModule
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from torch import Tensor
 
 from normlab.model.classifier import Batch, make_scheduler
@@ -104,12 +105,13 @@ class StackedClassifier(LightningModule):
                 batches.clear()
         for member, record in zip(self.members, records, strict=True):
             member.log(self.current_epoch + 1, record)
-        self._remember([record.get("val/loss", math.nan) for record in records])
-        stopped = self._stopped([record.get("val/loss", math.nan) for record in records])
+        losses = [record.get("val/loss", math.nan) for record in records]
+        self._remember(losses)
+        stopped = self._stopped(losses)
         if self.current_epoch + 1 == self.trainer.max_epochs:
             stopped[:] = True
         if stopped.any():
-            self._leave(stopped)
+            self._leave(stopped, losses)
 
     def _remember(self, losses: list[float]) -> None:
         """As `BestWeights.update`, for all runs."""
@@ -119,7 +121,8 @@ class StackedClassifier(LightningModule):
             self._best_loss, self._best_epoch = loss, torch.ones_like(loss, dtype=torch.int64)
             return
         has_validation = self._data.index["val"].shape[1] > 0
-        better = (loss < self._best_loss) | self._best_loss.isnan() | (not has_validation)
+        first = self._best_loss.isnan() & ~loss.isnan()
+        better = (loss < self._best_loss) | first | (not has_validation)
         self._best_loss[better] = loss[better]
         self._best_epoch[better] = self.current_epoch + 1
         self.stack.update(self._best, better.to(self.device))
@@ -129,23 +132,29 @@ class StackedClassifier(LightningModule):
         loss = torch.tensor(losses, dtype=torch.float64)
         if self.patience is None:
             return torch.zeros(len(loss), dtype=torch.bool)
+        finite = loss.isfinite()
         improved = loss + self.min_delta < self._awaited
         self._awaited = loss.where(improved, self._awaited)
-        self._waited = (self._waited + 1).where(~improved, 0)
-        return (self._waited >= self.patience) | ~loss.isfinite()
+        self._waited = (self._waited + finite).where(~improved, 0)
+        return (self._waited >= self.patience) | ~finite
 
-    def _early_stopping_state(self, run: int) -> dict[str, Any]:
-        """What the callback of a single run would have saved."""
+    def _early_stopping_state(self, run: int, loss: float) -> dict[str, Any]:
+        """What the callback of a single run would have saved, after a last val/loss."""
         if self.patience is None:
             return {}
         callback = EarlyStopping("val/loss", min_delta=self.min_delta, patience=self.patience)
         callback.wait_count = int(self._waited[run])
-        callback.best_score = self._awaited[run].clone()
-        if callback.wait_count >= self.patience:
+        if self._awaited[run].isfinite():
+            callback.best_score = self._awaited[run].clone()
+        if not math.isfinite(loss):
+            callback.stopping_reason = EarlyStoppingReason.NON_FINITE_METRIC
+        elif callback.wait_count >= self.patience:
+            callback.stopping_reason = EarlyStoppingReason.PATIENCE_EXHAUSTED
+        if callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED:
             callback.stopped_epoch = self.current_epoch
         return {callback.state_key: callback.state_dict()}
 
-    def _leave(self, stopped: Tensor) -> None:
+    def _leave(self, stopped: Tensor, losses: list[float]) -> None:
         """Takes the runs that are done out of the stack, each with its weights."""
         template = self.trainer._checkpoint_connector.dump_checkpoint()
         optimizer = self._optimizer
@@ -158,7 +167,7 @@ class StackedClassifier(LightningModule):
                 best_epoch=int(self._best_epoch[run]),
                 last=stack.state_of(run),
                 optimizer_state=optimizer.state_of(run, stack.sizes, stack.shapes),
-                template={**template, "callbacks": self._early_stopping_state(run)},
+                template={**template, "callbacks": self._early_stopping_state(run, losses[run])},
             )
         staying = (~stopped).nonzero().flatten()
         if not len(staying):

@@ -11,6 +11,7 @@ from normlab.training.result import Result
 from normlab.training.stacked.batches import StackedData
 from normlab.training.stacked.classifier import StackedClassifier
 from normlab.training.stacked.member import Member
+from normlab.training.stacked.memory import keep_freed_memory
 
 
 def train_stack(
@@ -29,6 +30,7 @@ def train_stack(
     Returns:
         Each run's figures, in the order of the members.
     """
+    keep_freed_memory()
     started = time.perf_counter()
     data = StackedData([member.data for member in members])
     model = StackedClassifier(members, data, patience, min_delta)
