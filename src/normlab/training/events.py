@@ -10,11 +10,13 @@ from __future__ import annotations
 import io
 import os
 import socket
+import struct
 import time
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
+import google_crc32c
 from matplotlib.figure import Figure
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
@@ -31,7 +33,6 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
     SessionEndInfo,
     SessionStartInfo,
 )
-from tensorboard.summary.writer.record_writer import RecordWriter
 
 _serial = count()  # two files of one process and second get two names
 
@@ -45,14 +46,26 @@ class EventFile:
 
     def append(self, events: Sequence[Event]) -> None:
         """Writes the events behind those already there."""
-        new = not self.path.exists()
+        start = [Event(wall_time=time.time(), file_version="brain.Event:2")]
         with self.path.open("ab") as file:
-            writer = RecordWriter(file)
-            if new:
-                start = Event(wall_time=time.time(), file_version="brain.Event:2")
-                writer.write(start.SerializeToString())
-            for event in events:
-                writer.write(event.SerializeToString())
+            for event in events if file.tell() else [*start, *events]:
+                file.write(record(event.SerializeToString()))
+
+
+def record(data: bytes) -> bytes:
+    """A TFRecord: length, its checksum, the data, its checksum; all little-endian.
+
+    TensorBoard's own RecordWriter computes the checksums in Python, a tenth of a microsecond a
+    byte, which for hundreds of runs or for a picture is longer than to train or to draw.
+    """
+    length = struct.pack("<Q", len(data))
+    return length + _checksum(length) + data + _checksum(data)
+
+
+def _checksum(data: bytes) -> bytes:
+    """CRC-32C, rotated and shifted as TensorFlow's record format masks it."""
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def scalars(step: int, values: dict[str, float], wall_time: float) -> Event:
