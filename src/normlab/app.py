@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from normlab.assembly import load_table, make_classifier, make_data, make_trainer
 from normlab.config import Settings
+from normlab.data.cautions import scales_far_apart
 from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.messages import fail
@@ -24,6 +25,8 @@ from normlab.summary import headline, summary
 from normlab.training.run_folder import RunFolder, clear, finished_result
 from normlab.training.single import train
 from normlab.validation import parse_settings
+
+log = logging.getLogger(__name__)
 
 QUIET = (
     "Total length of `list` across ranks is zero",  # data.split=none
@@ -70,11 +73,21 @@ def run(config: DictConfig) -> float:
     choose_threads(data.batch_size or len(data.split.train), settings.model.hidden)
     model = make_classifier(settings, data)
     write_start(run_folder, settings, table)
-    print(headline(settings, data, trainer.strategy.root_device))
+    warn_of_scales(settings, table)
+    print(headline(settings, data, model.network.n_inputs, trainer.strategy.root_device))
     result = train(data, model, trainer)
     run_folder.write_result(result.to_dict())
     print(summary(result, folder))
     return objective(result.to_dict())
+
+
+def warn_of_scales(settings: Settings, table: Table) -> None:
+    """A file's columns of unlike scales, where nothing brings them together."""
+    if table.read_as is None or settings.normalization.name != "none" or settings.batchnorm:
+        return
+    message = scales_far_apart(table.rows, table.schema.columns, table.source)
+    if message is not None:
+        log.warning(message)
 
 
 def write_start(folder: RunFolder, settings: Settings, table: Table) -> None:

@@ -16,10 +16,15 @@ from normlab.config import (
     HeartRateSettings,
     Settings,
 )
+from normlab.data.columns import Selection
+from normlab.data.detection import Format
+from normlab.data.limits import refuse_merged_codes, refuse_overflow
 from normlab.data.module import TableDataModule
+from normlab.data.schema import Schema
 from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.model.classifier import Classifier
+from normlab.model.encoder import Encoder
 from normlab.model.network import Network
 from normlab.model.normalization import make_normalizer
 from normlab.training.checkpoints import Checkpoints
@@ -46,19 +51,61 @@ def load_table(settings: Settings) -> Table:
         case BreastCancerSettings():
             return synthetic.breast_cancer()
         case CsvSettings() as data:
-            return readers.read_csv(data.path, data.target, data.header)
+            return readers.read_table(data.path, data.target, *file_choices(data))
+
+
+def file_choices(data: CsvSettings) -> tuple[Format, Selection]:
+    """How the file is written, and what its columns are."""
+    return (
+        Format(data.header, data.separator, data.quote, data.decimal, data.encoding),
+        Selection(
+            data.features,
+            data.drop,
+            data.categorical,
+            data.numeric,
+            data.positive,
+            data.missing,
+            data.missing_values,
+            data.integer_categories,
+        ),
+    )
 
 
 def make_data(settings: Settings, table: Table) -> TableDataModule:
-    """The table, split as the settings say."""
+    """The table, split as the settings say.
+
+    Raises:
+        UserError: where a part would be empty or lack a class, or the precision or the
+            normalization that is set cannot hold the table's values.
+    """
+    refuse_overflow(table, settings.normalization.name, settings.batchnorm)
+    refuse_merged_codes(table.schema, settings.trainer.precision)
     data = settings.data
     return TableDataModule(
         table, data.split, data.val_fraction, data.test_fraction, data.batch_size, settings.seed
     )
 
 
-def make_network(settings: Settings, n_features: int) -> Network:
-    """A network whose initial weights `seed` makes, the same under every normalization."""
+def make_encoder(settings: Settings, schema: Schema) -> Encoder | None:
+    """What turns the rows of a table into inputs; None where they are plain numbers already."""
+    data = settings.data
+    if schema.is_numeric or not isinstance(data, CsvSettings):
+        return None
+    return Encoder(
+        [column.type for column in schema.columns],
+        [len(column.categories) for column in schema.columns],
+        data.max_categories,
+        [i for i, column in enumerate(schema.columns) if data.indicator and column.missing],
+        schema.missing == "impute",
+    )
+
+
+def make_network(settings: Settings, n_features: int, encoder: Encoder | None = None) -> Network:
+    """A network whose initial weights `seed` makes, the same under every normalization.
+
+    Args:
+        n_features: columns of numbers, which are all columns where there is no encoder.
+    """
     normalizer = make_normalizer(n_features=n_features, **settings.normalization.model_dump())
     torch.manual_seed(settings.seed)
     model = settings.model
@@ -69,12 +116,15 @@ def make_network(settings: Settings, n_features: int) -> Network:
         model.dropout,
         settings.batchnorm,
         model.init,
+        encoder,
     )
 
 
 def make_classifier(settings: Settings, data: TableDataModule) -> Classifier:
     """A network fitted to the training rows, with the way it learns."""
-    network = make_network(settings, data.table.rows.shape[1])
+    encoder = make_encoder(settings, data.table.schema)
+    n_features = data.table.rows.shape[1] if encoder is None else encoder.n_numeric
+    network = make_network(settings, n_features, encoder)
     data.fit(network)
     model = settings.model
     return Classifier(

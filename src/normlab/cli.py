@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.description = "Use what `python train.py` has trained."
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_inspect(commands)
     _add_report(commands)
     return parser
 
@@ -48,6 +49,50 @@ class _Version(argparse.Action):
 
         print(f"normlab {version('normlab')}")
         parser.exit()
+
+
+def _add_inspect(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "inspect",
+        help="show what a table would be read as",
+        description="Shows a table's columns, their types and missing values, the label's "
+        "balance, what needs a second look, and the command to train on it. The options are the "
+        "settings under data.* of `python train.py --help`.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="CSV, also gzipped, or Parquet")
+    parser.add_argument("--target", metavar="COLUMN", help="the label's column (default: a guess)")
+    parser.add_argument("--positive", nargs="+", metavar="VALUE", help="its values of class 1")
+    for name, text in (
+        ("features", "the input columns"),
+        ("drop", "columns to leave out"),
+        ("categorical", "columns that are categories"),
+        ("numeric", "columns that are numbers"),
+    ):
+        parser.add_argument(f"--{name}", nargs="+", metavar="COLUMN", help=text)
+    parser.add_argument("--missing-values", nargs="+", metavar="TEXT", help="their spellings")
+    parser.add_argument("--header", choices=["true", "false"], help="of the file")
+    for name, known in (
+        ("separator", ["comma", "semicolon", "tab", "pipe"]),
+        ("quote", ["double", "single", "none"]),
+        ("decimal", ["point", "comma"]),
+        ("encoding", ["utf-8", "utf-16", "latin-1", "cp1252"]),
+    ):
+        parser.add_argument(f"--{name}", choices=known, help="detected by default")
+    parser.set_defaults(run=_inspect)
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from normlab.data.columns import Selection
+    from normlab.data.detection import Format
+    from normlab.data.inspection import inspect_file
+    from normlab.data.inspection_text import inspection_text
+
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    if "header" in given:
+        given["header"] = given["header"] == "true"
+    format = Format(**{k: v for k, v in given.items() if k in Format.__dataclass_fields__})
+    selection = Selection(**{k: v for k, v in given.items() if k in Selection.__dataclass_fields__})
+    _print(inspection_text(inspect_file(options.file, options.target, format, selection)))
 
 
 def _add_report(commands: argparse._SubParsersAction) -> None:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from normlab.trainer_arguments import check_trainer_arguments
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Key = str | int  # of a column; Hydra reads a name such as 7 as a number
+Value = bool | int | float | str
 
 
 class Section(BaseModel):
@@ -64,10 +66,60 @@ class BreastCancerSettings(DataSettings):
 
 
 class CsvSettings(DataSettings):
-    name: Literal["csv"] = Field(description="a CSV file")
+    name: Literal["csv"] = Field(description="a CSV file, also gzipped, or a Parquet file")
     path: str = Field(min_length=1, description="the file to read")
-    target: str | int = Field(description="the label's column: a name, or a position if no header")
-    header: bool = Field(description="whether the first line names the columns")
+    target: Key = Field(description="the label's column: a name, or a position (-1: the last)")
+    positive: Value | list[Value] | None = Field(
+        description="the label's value or values of class 1; null: the larger of two"
+    )
+    features: list[Key] | None = Field(description="the input columns; null: all but the target")
+    drop: list[Key] = Field(description="columns to leave out")
+    categorical: list[Key] = Field(description="columns that are categories, whatever they hold")
+    numeric: list[Key] = Field(description="columns that are numbers, however few they are")
+    integer_categories: int = Field(
+        ge=0, description="a column of at most so many whole numbers is categorical; 0: never"
+    )
+    max_categories: int = Field(
+        ge=1, description="places for a column's most frequent categories; the rarer share one"
+    )
+    missing: Literal["error", "drop", "impute"] = Field(
+        description="missing values: error refuses, drop leaves their rows out, impute fills them"
+    )
+    missing_values: list[str] = Field(
+        description="how a missing value is spelled, beside the blank cell; case is ignored"
+    )
+    indicator: bool = Field(
+        description="with missing=impute: a further input for each column with gaps, 1 where filled"
+    )
+    header: bool | Literal["auto"] = Field(
+        description="whether the first line names the columns; auto: detected"
+    )
+    separator: Literal["auto", "comma", "semicolon", "tab", "pipe"] = Field(
+        description="between cells; auto: detected"
+    )
+    quote: Literal["auto", "double", "single", "none"] = Field(
+        description="around cells that hold a separator; auto: detected"
+    )
+    decimal: Literal["auto", "point", "comma"] = Field(
+        description="the sign before a fraction; auto: detected"
+    )
+    encoding: Literal["auto", "utf-8", "utf-16", "latin-1", "cp1252"] = Field(
+        description="of the text; auto: UTF-8, or UTF-16 where its byte order mark stands first"
+    )
+
+    @field_validator("missing_values", mode="before")
+    @classmethod
+    def _as_spelled(cls, given: Any) -> Any:
+        """Hydra reads nan, null and -999 as values, where their spelling is meant."""
+        if not isinstance(given, list):
+            return given
+        return ["null" if item is None else str(item) for item in given]
+
+    @model_validator(mode="after")
+    def _indicator_needs_imputation(self) -> CsvSettings:
+        if self.indicator and self.missing != "impute":
+            raise ValueError("data.indicator=true needs data.missing=impute")
+        return self
 
 
 class StrategySettings(Section):

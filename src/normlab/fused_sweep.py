@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,11 @@ def train_runs(
         Each run's objective (`app.objective`), in order.
 
     Raises:
-        UserError: where data cannot be trained on, or a folder holds a run of other settings;
-            before any run trains.
+        UserError: where data cannot be trained on, Lightning refuses an argument, or a folder
+            holds a run of other settings; before any run trains.
     """
+    if max_runs is not None and max_runs < 1:
+        raise UserError(f"hydra.launcher.max_runs={max_runs}: must be at least 1, or null")
     quiet_lightning()
     outcomes: dict[int, float] = {}
     for i, run in enumerate(runs):
@@ -156,14 +159,15 @@ def _groups(runs: Sequence[Run], waiting: Sequence[int]) -> list[list[int]]:
 def _parts(runs: Sequence[Run], group: list[int], max_runs: int | None) -> list[list[int]]:
     """A group in equal parts of at most `max_runs`; each run by itself if it cannot be stacked."""
     settings = runs[group[0]].settings
+    device = _device(settings)
     if why_alone(settings):
         return [[i] for i in group]
     if max_runs is None:
         data = make_data(settings, load_table(settings))
-        max_runs = runs_that_fit(Member(make_classifier(settings, data), data), _device(settings))
+        max_runs = runs_that_fit(Member(make_classifier(settings, data), data), device)
     n_parts = math.ceil(len(group) / max_runs)
-    size = math.ceil(len(group) / n_parts)
-    return [group[start : start + size] for start in range(0, len(group), size)]
+    bounds = [len(group) * part // n_parts for part in range(n_parts + 1)]
+    return [group[start:stop] for start, stop in pairwise(bounds)]
 
 
 def _device(settings: Settings) -> torch.device:
@@ -175,5 +179,5 @@ def _device(settings: Settings) -> torch.device:
 
 def _why_alone(runs: Sequence[Run], group: list[int]) -> str | None:
     if len(group) == 1:
-        return why_alone(runs[group[0]].settings) or "no other run has its shape"
+        return why_alone(runs[group[0]].settings) or "no other run shares its stack"
     return None

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
-import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from normlab.errors import UserError
+from normlab.quoting import hydra_quoted, shell_quoted
 
 if TYPE_CHECKING:
     from hydra.errors import HydraException
@@ -76,12 +75,7 @@ def _explain_grammar(override: str) -> str:
     key, equals, value = override.partition("=")
     if not equals:
         return f"'{override}' is no setting: write KEY=VALUE (see --help)"
-    # Hydra reads backslashes as they stand, except before a quote and at the end.
-    escaped = re.sub(r"(\\*)('|$)", lambda run: 2 * run[1] + run[2].replace("'", "\\'"), value)
-    quoted = f"{key}='{escaped}'"
-    # Double quotes are easier to read, and mean the same to a shell but for these characters.
-    plain = not set(value) & set("'\"$`\\!")
-    quoted = f'"{quoted}"' if plain else shlex.quote(quoted)
+    quoted = shell_quoted(f"{key}={hydra_quoted(value)}")
     return f"{override}: Hydra's grammar needs quotes around this value; write\n  {quoted}"
 
 

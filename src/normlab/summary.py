@@ -15,18 +15,24 @@ from normlab.model.metrics import METRICS
 from normlab.training.result import Result
 
 
-def headline(settings: Settings, data: TableDataModule, device: torch.device) -> str:
-    """What is trained on what, and where."""
+def headline(settings: Settings, data: TableDataModule, n_inputs: int, device: torch.device) -> str:
+    """What is trained on what, and where.
+
+    Args:
+        n_inputs: of the network's first layer: more than columns where there are categories.
+    """
     rows, features = data.table.rows.shape
     split = data.split
     negative, positive = data.table.schema.classes
-    widths = "-".join(str(width) for width in (features, *settings.model.hidden, 1))
+    widths = "-".join(str(width) for width in (n_inputs, *settings.model.hidden, 1))
     norm = settings.normalization.name + (" + batchnorm" if settings.model.batchnorm else "")
+    read_as = data.table.read_as
     return (
         f"{data.table.source}: {rows:,} rows x {features} "
         f"({len(split.train):,} train, {len(split.val):,} val, {len(split.test):,} test); "
         f"target {data.table.schema.target}: {negative} -> 0, {positive} -> 1\n"
-        f"normalization={norm}, MLP {widths} {settings.model.activation}, seed {settings.seed}, "
+        + (f"{read_as}\n" if read_as else "")
+        + f"normalization={norm}, MLP {widths} {settings.model.activation}, seed {settings.seed}, "
         f"on {device}"
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import yaml
 from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
@@ -98,11 +100,7 @@ class JobComposer:
 
     def _compose(self, num: int, overrides: list[str]) -> Job:
         parsed = [self._parse(override) for override in overrides]
-        values = {
-            override.key_or_group: override.value()
-            for override in parsed
-            if self._is_value(override)
-        }
+        values = self._values(parsed)
         signature = tuple(
             override.key_or_group if override.key_or_group in values else override.input_line
             for override in parsed
@@ -118,11 +116,12 @@ class JobComposer:
         hydra["job"]["id"], hydra["job"]["num"] = str(num), num
         names = hydra["job"]["config"]["override_dirname"]
         hydra["job"]["override_dirname"] = get_overrides_dirname(task_overrides, **names)
-        folder = self._folder(num, task, hydra)
-        hydra["runtime"]["output_dir"] = os.path.abspath(folder)
-        settings = (
-            parse_settings(OmegaConf.create(task)) if _interpolates(task) else check_settings(task)
-        )
+        if _interpolates(task) or _interpolates_more_than_time(hydra["sweep"]):
+            folder, settings = self._resolve(task, hydra)
+        else:
+            folder = Path(self.master.hydra.sweep.dir) / _subdir(num, hydra)
+            hydra["runtime"]["output_dir"] = os.path.abspath(folder)
+            settings = check_settings(task)
         return Job(num, overrides, settings, folder, task, hydra)
 
     def load(self, num: int, overrides: Sequence[str]) -> DictConfig:
@@ -138,6 +137,20 @@ class JobComposer:
             (self._parsed[override],) = self._parser.parse_overrides([override])
         return self._parsed[override]
 
+    def _values(self, parsed: Sequence[Override]) -> dict[str, Any]:
+        """What can be set in the config of another job with these keys.
+
+        Hydra applies groups first, then all else in order: a value that comes before a
+        deletion, say, is left to Hydra.
+        """
+        values: dict[str, Any] = {}
+        for override in parsed:
+            if self._is_value(override):
+                values[override.key_or_group] = override.value()
+            elif not self._is_group(override.key_or_group):
+                values.clear()
+        return values
+
     def _is_value(self, override: Override) -> bool:
         """Whether an override only puts a scalar or a list at a key of the program's own."""
         key, value = override.key_or_group, override.value()
@@ -145,7 +158,7 @@ class JobComposer:
             override.type in PLAIN
             and override.package is None
             and not override.is_hydra_override()
-            and "[" not in key
+            and not re.search(r"\[|\.\d", key)  # an element of a list
             and not isinstance(value, dict)
             and not _interpolates(value)
             and not self._is_group(key)
@@ -164,15 +177,23 @@ class JobComposer:
         assert isinstance(hydra, dict)
         return task, hydra  # type: ignore[return-value]
 
-    def _folder(self, num: int, task: dict[str, Any], hydra: dict[str, Any]) -> Path:
-        subdir = hydra["sweep"]["subdir"]
-        if subdir == BY_NUMBER:
-            subdir = str(num)
-        elif _interpolates(subdir):
-            subdir = OmegaConf.select(
-                OmegaConf.create({**task, "hydra": hydra}), "hydra.sweep.subdir"
-            )
-        return Path(self.master.hydra.sweep.dir) / str(subdir)
+    def _resolve(self, task: dict[str, Any], hydra: dict[str, Any]) -> tuple[Path, Settings]:
+        """Folder and settings where they interpolate, as `hydra.core.utils.run_job` finds them."""
+        config = OmegaConf.create({**task, "hydra": hydra})
+        OmegaConf.copy_cache(self.master, config)  # one time for all jobs
+        current: Any = HydraConfig.instance()
+        before, current.cfg = current.cfg, config  # for ${hydra:...}
+        try:
+            folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+            hydra["runtime"]["output_dir"] = os.path.abspath(folder)
+            config.hydra.runtime.output_dir = hydra["runtime"]["output_dir"]
+            return folder, parse_settings(without_hydra(config))
+        finally:
+            current.cfg = before
+
+
+def _subdir(num: int, hydra: dict[str, Any]) -> str:
+    return str(hydra["sweep"]["subdir"]).replace(BY_NUMBER, str(num))
 
 
 def _set(plain: dict[str, Any], key: str, value: Any) -> None:
@@ -180,6 +201,12 @@ def _set(plain: dict[str, Any], key: str, value: Any) -> None:
     for parent in parents:
         plain = plain.setdefault(parent, {})
     plain[name] = value
+
+
+def _interpolates_more_than_time(sweep: dict[str, Any]) -> bool:
+    """Whether the folder has to be worked out for each job."""
+    known = re.sub(r"\$\{now:[^{}]*\}", "", str(sweep["dir"]))
+    return _interpolates([known, str(sweep["subdir"]).replace(BY_NUMBER, "")])
 
 
 def _interpolates(value: Any) -> bool:

@@ -8,134 +8,154 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from polars.exceptions import PanicException  # seen for a file that ends in a single quote
 
-from normlab.data.columns import Columns, read_columns
-from normlab.data.faults import find_fault
-from normlab.data.label import MISSING, read_labels
-from normlab.data.schema import Schema
+from normlab.data.cautions import cautions
+from normlab.data.columns import Selection
+from normlab.data.contents import Contents, read_contents
+from normlab.data.detection import Format
+from normlab.data.encoding import encode
+from normlab.data.label import class_names
+from normlab.data.schema import Column, Schema
+from normlab.data.source import opened
 from normlab.data.table import Table
 from normlab.errors import UserError
-
-# Above this share of a column's standard deviation, float32's rounding is worth a warning.
-TOLERATED_ROUNDING = 1e-3
+from normlab.quoting import setting
 
 log = logging.getLogger(__name__)
 
 
 def read_csv(path: str | Path, target: str | int, header: bool = True) -> Table:
-    """Read a comma-separated UTF-8 file of numeric features and a label of two values.
+    """`read_table` of a file whose header, or lack of one, is known."""
+    return read_table(path, target, Format(header=header))
 
-    Blank lines, and spaces around a cell, are ignored. A column whose values float32 cannot tell
-    apart well (Unix times) is logged as a warning.
+
+def read_table(
+    path: str | Path,
+    target: str | int,
+    format: Format | None = None,
+    selection: Selection | None = None,
+) -> Table:
+    """Read a text file (CSV and its kin, also gzipped) or a Parquet file to train on.
+
+    Blank lines, and spaces around a cell, are ignored. What looks like a mistake that would cost
+    a day (cautions.py) is logged as a warning.
 
     Args:
         path: the file.
-        target: name of the label's column; without a header its position, -1 being the last.
-        header: whether the first line names the columns. Else they are named "0", "1", ...
+        target: name of the label's column, or its position, -1 being the last.
+        format: how the file is written, where it is not to be detected.
+        selection: which columns are inputs, of which types, and what missing values become.
 
     Returns:
-        The rows, float32 (n, features), all finite; the label's two values in sorted order are 0
-        and 1, and stand in `schema.classes`.
+        The rows, float32 (n, features), all finite, but nan for a missing value under the policy
+        "impute"; the label's values as 0 and 1. `schema` says what they mean.
 
     Raises:
         UserError: the file cannot be read, or something in it cannot be trained on.
     """
-    path = Path(path)
-    try:
-        return _read(path, target, header)
-    except OSError as error:  # from the file alone: nothing else here touches the system
-        remedy = {
-            FileNotFoundError: f"Check data.path; it is relative to {Path.cwd()}.",
-            IsADirectoryError: "Give the path of one file.",
-            PermissionError: "Ask for the right to read it.",
-        }.get(type(error), "Check data.path.")
-        reason = error.strerror or error
-        raise UserError(f"Cannot read {str(path)!r}: {reason}. {remedy}") from error
+    path, format, selection = Path(path), format or Format(), selection or Selection()
+    with opened(path, format.encoding) as source:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        contents = read_contents(source, target, format, selection)
+        table, messages = _table(contents, selection, sha256)
+    for message in messages:
+        _warn_once(path, sha256, message)
+    return table
 
 
-def _read(path: Path, target: str | int, header: bool) -> Table:
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise UserError(f"{str(path)!r} is a pipe or a device. Save the table in a regular file.")
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    columns = read_columns(path, target, header)
-    name = columns.names[columns.target]
-
-    frame, reason = _parse(path, columns)
-    if frame is None:
-        raise find_fault(path, columns) or UserError(f"{path.name} is no valid CSV: {reason}")
-    exact = frame.drop(name)
-    rows = exact.cast(pl.Float32).to_numpy(order="c", writable=True)
-    # Null became nan, and what float32 cannot hold infinity: one check for all.
-    if not np.isfinite(rows).all() or _has_faulty_label(frame[name]):
-        raise find_fault(path, columns) or UserError(
-            f"{path.name} holds a value that is missing or not finite. Mend or remove its row."
+def _table(contents: Contents, selection: Selection, sha256: str) -> tuple[Table, list[str]]:
+    """The table, and what to warn of."""
+    source, columns = contents.source, contents.columns
+    counts = contents.missing
+    target = columns.names[columns.target or 0]
+    refused = {"error": bool(counts), "impute": target in counts, "drop": False}
+    if refused[selection.missing]:
+        raise contents.fault(selection, counts)
+    groups = contents.label_groups(selection)
+    frame, labels = contents.input_frame, contents.labels(groups)
+    inputs, messages = contents.inputs, _unnamed(contents)
+    if counts and selection.missing == "drop":
+        kept = _complete(frame, labels, source.name)
+        messages.append(
+            f"{source.name}: {len(kept) - kept.sum():,} of {len(kept):,} rows have a missing value "
+            f"and are left out (data.missing=drop)."
         )
-    labels, classes = read_labels(frame[name], path.name)
-    _warn_of_coarse_columns(exact, rows, path.name)
-    return Table(rows, labels, Schema(columns.features, name, classes), path.name, sha256)
-
-
-def _parse(path: Path, columns: Columns) -> tuple[pl.DataFrame | None, str]:
-    """Features as float64 with null where missing, the label as stripped text; or None and why."""
-    label = columns.names[columns.target]
-    try:
-        try:
-            frame = _scan(path, columns, pl.Float64())
-        except pl.exceptions.ComputeError:  # perhaps only spaces around the numbers
-            frame = _scan(path, columns, pl.String()).with_columns(
-                pl.exclude(label).str.strip_chars().cast(pl.Float64)
-            )
-    except (pl.exceptions.PolarsError, PanicException) as error:
-        return None, str(error).partition("\n")[0]
-    frame = frame.with_columns(pl.col(label).str.strip_chars().replace("", None))
-    if frame[label].null_count():  # blank lines come as rows of nulls
-        frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
-    return frame, ""
-
-
-def _scan(path: Path, columns: Columns, feature_type: pl.DataType) -> pl.DataFrame:
-    label = columns.names[columns.target]
-    return pl.read_csv(
-        path,
-        has_header=False,
-        skip_lines=columns.lines_before_rows,
-        schema={name: pl.String() if name == label else feature_type for name in columns.names},
-        glob=False,
+        frame, labels = frame.filter(kept), labels[kept.to_numpy()]
+        inputs = tuple(Column(c.name, c.type, c.categories) for c in inputs)
+    rows = encode(frame, inputs, columns.dialect.decimal)
+    if not np.isfinite(rows).all():  # perhaps by missing values alone
+        contents.refuse_infinite(selection)
+    if len(np.unique(labels)) < 2:
+        raise UserError(
+            f"{source.name}, column {target!r}: without the rows that have a missing value the "
+            f"label holds one value. Set data.missing=impute or leave columns out (data.drop)."
+        )
+    schema = Schema(
+        columns.features,
+        target,
+        class_names(groups),
+        inputs,
+        groups,
+        columns.names,
+        selection.missing,
+        tuple(selection.missing_values),
     )
+    messages += cautions(frame, labels, schema, source.name)
+    return Table(rows, labels, schema, source.name, sha256, _described(contents)), messages
 
 
-def _has_faulty_label(label: pl.Series) -> bool:
-    """Whether a label is missing, or holds the NUL byte that polars lets pass."""
-    return label.null_count() > 0 or any(
-        value.lower() in MISSING or "\0" in value for value in label.unique()
-    )
+def _complete(frame: pl.DataFrame, labels: NDArray[np.float32], source: str) -> pl.Series:
+    """Which rows have all their values, the label included.
 
-
-def _warn_of_coarse_columns(exact: pl.DataFrame, rows: NDArray[np.float32], source: str) -> None:
-    """Warn where rounding to float32 moves a value by a noticeable share of its column's spread.
-
-    The criterion is the largest rounding error against the column's standard deviation, rather
-    than float32's step at that size: whole numbers below 2^24 have a step but no error.
+    Raises:
+        UserError: none has.
     """
-    rounding = exact.select((pl.all() - pl.all().cast(pl.Float32)).abs().max()).row(0)
-    spread = exact.select(pl.all().std(ddof=0)).row(0)
-    for position, name in enumerate(exact.columns):
-        if 0 < spread[position] * TOLERATED_ROUNDING < rounding[position]:
-            largest = np.abs(rows[:, position]).max()
-            log.warning(
-                "%s, column %r: near %.3g float32 tells values apart in steps of %.3g only, "
-                "coarse for a column whose standard deviation is %.3g. Subtract a reference from "
-                "the column, such as its first value.",
-                source,
-                name,
-                largest,
-                np.spacing(largest),
-                spread[position],
-            )
+    kept = ~frame.select(pl.any_horizontal(pl.all().is_null())).to_series()
+    kept &= pl.Series(~np.isnan(labels))
+    if not kept.any():
+        raise UserError(
+            f"{source}: every row has a missing value, so data.missing=drop leaves none. Leave "
+            f"columns out (data.drop) or set data.missing=impute."
+        )
+    return kept
+
+
+def _described(contents: Contents) -> str:
+    """In one line: how the file was read, and what its columns are."""
+    types = [column.type for column in contents.inputs]
+    counts = [
+        f"{types.count(kind)} {kind}"
+        for kind in ("numeric", "boolean", "categorical")
+        if kind in types
+    ]
+    left_out = len(contents.columns.names) - len(types) - 1
+    if left_out:
+        counts.append(f"{left_out} left out")
+    return f"{contents.read_as}; inputs: {', '.join(counts)}"
+
+
+@cache
+def _warn_once(path: Path, sha256: str, message: str) -> None:
+    """A sweep reads its table several times."""
+    log.warning(message)
+
+
+def _unnamed(contents: Contents) -> list[str]:
+    """A column without a name that is an input: most often a row's number."""
+    messages = []
+    for position in sorted(set(contents.unnamed) & set(contents.columns.inputs)):
+        name = contents.columns.names[position]
+        remedy = setting("data.drop", [name])
+        messages.append(
+            f"{contents.source.name}: column {position + 1} of the header has no name and is "
+            f"called {name!r}. If it is a row index, remove it ({remedy}): it can give the label "
+            f"away."
+        )
+    return messages

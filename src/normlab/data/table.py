@@ -15,11 +15,13 @@ class Table:
     """A binary classification data set in memory.
 
     Attributes:
-        rows: float32 (n, features), C-contiguous so that row batches are cheap, in raw units.
+        rows: float32 (n, features), C-contiguous so that row batches are cheap: numbers in raw
+            units, booleans as 0 or 1, categories as codes, nan where a value is missing (`Schema`).
         labels: float32 (n,), each 0 or 1.
         schema: what the columns and the labels mean.
         source: where the rows came from, for messages: a file's name or a data set's.
         sha256: hexadecimal digest of the file that was read; None where there was no file.
+        read_as: how that file was read, in words.
     """
 
     rows: NDArray[np.float32]
@@ -27,6 +29,7 @@ class Table:
     schema: Schema
     source: str
     sha256: str | None = None
+    read_as: str | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,9 @@ from normlab.data.schema import Schema
 from normlab.errors import UserError
 from normlab.model.checkpoint import load_network
 from normlab.model.network import Network
+
+# What predictions take: an array, or a table with named columns.
+Rows = ArrayLike | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 CHUNK = 65_536  # rows at once, which bounds the memory
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
@@ -31,32 +36,53 @@ class Predictor:
         self.schema = schema
         self.classes_ = np.array(schema.classes)
 
-    @torch.no_grad()
-    def decision_function(self, rows: ArrayLike) -> NDArray[np.floating]:
-        """Logits (n,) of rows (n, features) in raw units.
+    def decision_function(self, rows: Rows) -> NDArray[np.floating]:
+        """Logits (n,) of rows in raw units.
+
+        Args:
+            rows: a DataFrame of polars or pandas, a dict of columns or a list of dicts, whose
+                columns are found by name; or plain rows (n, features) in the order of
+                `schema.features`, an array where all of them are numbers.
 
         Raises:
-            ValueError: where the rows are not (n, features).
+            ValueError: where the rows are not (n, features), lack a column, or hold what the
+                model cannot take.
         """
-        array = np.asarray(rows, dtype=np.float32)
-        n_features = len(self.schema.features)
-        if array.ndim != 2 or array.shape[1] != n_features:
-            raise ValueError(
-                f"rows must be (n, {n_features}), the columns {', '.join(self.schema.features)}; "
-                f"got shape {array.shape}"
-            )
+        if not _has_names(rows) and self.schema.is_numeric:
+            array = np.asarray(rows, dtype=np.float32)
+            n_features = len(self.schema.features)
+            if array.ndim != 2 or array.shape[1] != n_features:
+                raise ValueError(
+                    f"rows must be (n, {n_features}), the columns "
+                    f"{', '.join(self.schema.features)}; got shape {array.shape}"
+                )
+            return self.logits(array)
+        from normlab.data.in_memory import rows_of  # polars is slow to load
+
+        return self.logits(rows_of(self.schema, rows))
+
+    @torch.no_grad()
+    def logits(self, rows: NDArray[np.float32]) -> NDArray[np.floating]:
+        """Logits (n,) of rows (n, features) as in `Table.rows`, with codes for categories."""
         dtype = next(self.network.parameters()).dtype
-        chunks = torch.tensor(array, dtype=dtype).split(CHUNK)
+        chunks = torch.tensor(rows, dtype=dtype).split(CHUNK)
         return torch.cat([self.network(chunk) for chunk in chunks]).numpy()
 
-    def predict_proba(self, rows: ArrayLike) -> NDArray[np.floating]:
-        """Probabilities (n, 2) of class 0 and class 1, for rows (n, features) in raw units."""
+    def predict_proba(self, rows: Rows) -> NDArray[np.floating]:
+        """Probabilities (n, 2) of class 0 and class 1, for rows as `decision_function` takes."""
         positive = torch.from_numpy(self.decision_function(rows)).sigmoid().numpy()
         return np.stack([1 - positive, positive], axis=1)
 
-    def predict(self, rows: ArrayLike) -> NDArray:
+    def predict(self, rows: Rows) -> NDArray:
         """The more probable label (n,), as it stood in the source."""
         return self.classes_[(self.decision_function(rows) > 0).astype(int)]
+
+
+def _has_names(rows: object) -> bool:
+    """Whether the columns of the rows go by name."""
+    if isinstance(rows, list):
+        return bool(rows) and isinstance(rows[0], Mapping)
+    return isinstance(rows, Mapping) or hasattr(rows, "columns")
 
 
 def load(path: str | Path) -> Predictor:

@@ -1,4 +1,4 @@
-"""Raw rows in, a logit out: the normalization and the MLP in one plain `nn.Module`."""
+"""Raw rows in, a logit out: encoder, normalization and MLP in one plain `nn.Module`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from normlab.model.encoder import Encoder
 from normlab.model.normalization import Normalizer, make_normalizer
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -21,11 +22,14 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 class Network(nn.Module):
     """normalizer -> BatchNorm1d (if asked for) -> [Linear, activation, Dropout] ... -> Linear.
 
+    With an encoder, normalizer and BatchNorm1d get the numeric columns alone, and the first Linear
+    the encoder's other inputs after them.
+
     The weights are drawn layer by layer, in order, from torch's global generator: after
     `torch.manual_seed(seed)` they are those of the same layers written by hand.
 
     Args:
-        normalizer: maps raw rows (n, features); fitted by `fit`.
+        normalizer: maps the numbers (n, features) of raw rows; fitted by `fit`.
         hidden: units of each hidden layer; none is logistic regression.
         activation: a key of `ACTIVATIONS`.
         dropout: rate after each hidden layer.
@@ -33,7 +37,10 @@ class Network(nn.Module):
         init: "torch" keeps PyTorch's own; "he" draws N(0, 2 / fan_in) with zero biases (He et al.
             2015, section 2.2); "xavier" draws U(-a, a), a = sqrt(6 / (fan_in + fan_out)), with
             zero biases (Glorot and Bengio 2010, equation 16).
+        encoder: for tables with more than plain numbers; fitted by `fit`.
     """
+
+    encoder: Encoder | None
 
     def __init__(
         self,
@@ -43,15 +50,18 @@ class Network(nn.Module):
         dropout: float = 0.0,
         batchnorm: bool = False,
         init: str = "torch",
+        encoder: Encoder | None = None,
     ) -> None:
         super().__init__()
         self.hidden = list(hidden)
         self.activation = activation
         self.dropout = dropout
+        self.encoder = encoder
         self.normalizer = normalizer
-        self.batchnorm = nn.BatchNorm1d(normalizer.n_features) if batchnorm else nn.Identity()
+        n_numeric = normalizer.n_features
+        self.batchnorm = nn.BatchNorm1d(n_numeric) if batchnorm and n_numeric else nn.Identity()
         layers: list[nn.Module] = []
-        width = normalizer.n_features
+        width = self.n_inputs
         for units in hidden:
             layers += [nn.Linear(width, units), ACTIVATIONS[activation]()]
             if dropout > 0:
@@ -62,17 +72,42 @@ class Network(nn.Module):
         _initialize(self.mlp, init)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Logits (n,) of raw rows (n, features)."""
-        return self.mlp(self.batchnorm(self.normalizer(rows))).squeeze(-1)
+        """Logits (n,) of raw rows (n, columns)."""
+        if self.encoder is None:
+            return self.mlp(self.batchnorm(self.normalizer(rows))).squeeze(-1)
+        numbers, others = self.encoder(rows)
+        if self.encoder.n_numeric:
+            others = torch.cat([self.batchnorm(self.normalizer(numbers)), others], 1)
+        return self.mlp(others).squeeze(-1)
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of the raw rows."""
+        return self.normalizer.n_features if self.encoder is None else len(self.encoder.types)
+
+    @property
+    def n_inputs(self) -> int:
+        """Inputs of the first Linear."""
+        return self.normalizer.n_features + (0 if self.encoder is None else self.encoder.n_others)
 
     @torch.no_grad()
     def fit(self, rows: Tensor) -> Self:
-        """Fits the normalizer on the training rows (n, features), in raw units.
+        """Fits encoder and normalizer on the training rows (n, columns), in raw units.
 
         BatchNorm's running statistics start at those of the rows that it will see, in place of 0
         and 1: they move by a tenth of the way a step, so that with inputs far from 0 an early
         evaluation would be of another function than the one that trains.
+
+        An input that is 0 in all training rows never trains. Its first weights are set to 0, so
+        that it adds no noise where it first appears.
         """
+        if self.encoder is not None:
+            unused = self.encoder.fit(rows).never_seen(rows)
+            first = next(layer for layer in self.mlp if isinstance(layer, nn.Linear))
+            first.weight[:, self.normalizer.n_features :][:, unused.to(first.weight.device)] = 0
+            rows = self.encoder.numbers(rows)
+            if not self.encoder.n_numeric:
+                return self
         self.normalizer.fit(rows)
         if isinstance(self.batchnorm, nn.BatchNorm1d):
             seen = self.normalizer(rows.to(self.batchnorm.weight)).double()
@@ -90,12 +125,15 @@ class Network(nn.Module):
             "activation": self.activation,
             "dropout": self.dropout,
             "batchnorm": isinstance(self.batchnorm, nn.BatchNorm1d),
+            **({} if self.encoder is None else {"encoder": self.encoder.settings()}),
         }
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Network:
         """A network with weights and statistics yet to be loaded."""
-        return cls(**{**settings, "normalizer": make_normalizer(**settings["normalizer"])})
+        normalizer = make_normalizer(**settings["normalizer"])
+        encoder = Encoder(**settings["encoder"]) if "encoder" in settings else None
+        return cls(**{**settings, "normalizer": normalizer, "encoder": encoder})
 
 
 def _initialize(mlp: nn.Sequential, init: str) -> None:

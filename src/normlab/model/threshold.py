@@ -20,12 +20,13 @@ def decision_thresholds(network: Network, rows: Tensor) -> list[float] | None:
 
     Args:
         network: in evaluation mode, of one input.
-        rows: (n, 1), in the raw unit.
+        rows: (n, 1), in the raw unit; a missing value counts for nothing.
 
     Returns:
-        None for a network of several inputs; an empty list where the logit keeps its sign.
+        None for a network of several inputs, or of one that is no number; an empty list where the
+        logit keeps its sign.
     """
-    if rows.shape[1] != 1:
+    if rows.shape[1] != 1 or network.normalizer.n_features != 1:
         return None
     exact = Network.from_settings(network.settings()).double().eval()
     exact.load_state_dict(network.state_dict())

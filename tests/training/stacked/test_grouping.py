@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from normlab.assembly import make_classifier, make_data
-from normlab.config import Section, Settings
+from normlab.config import CsvSettings, DataSettings, Section, Settings
 from normlab.data.table import Table
 from normlab.trainer_arguments import OURS, trainer_arguments
 from normlab.training.stacked.grouping import AFFINE, MAY_DIFFER, TRAINER, group, why_alone
@@ -42,15 +42,11 @@ SHARES_A_STACK: dict[str, tuple[tuple[str, ...], Any, Any]] = {
     "report.tune": ((), ["model.lr"], []),
     "report.target_loss": ((), None, 0.1),
 }
-CSV = ("data=csv", "data.path=a.csv", "data.target=label")
 MAKES_A_GROUP: dict[str, tuple[tuple[str, ...], Any, Any]] = {
     "data.val_fraction": ((), 0.1, 0.2),
     "data.test_fraction": ((), 0.1, 0.2),
     "data.batch_size": ((), 32, None),
     "data.rows": ((), 100, 200),
-    "data.path": (CSV, "a.csv", "b.csv"),
-    "data.target": (CSV, "label", "other"),
-    "data.header": (CSV, True, False),
     "normalization.n_quantiles": (("normalization=quantile",), 10, 20),
     "model.hidden": ((), [4], [5]),
     "model.activation": ((), "relu", "tanh"),
@@ -67,6 +63,9 @@ MAKES_A_GROUP: dict[str, tuple[tuple[str, ...], Any, Any]] = {
     "trainer.enable_progress_bar": ((), True, False),
     "trainer.enable_checkpointing": ((), True, False),
 }
+# However a file is read, runs that read it differently train apart.
+CSV = ("data=csv", "data.path=a.csv", "data.target=label")
+OF_A_FILE = sorted(CsvSettings.model_fields.keys() - DataSettings.model_fields.keys() - {"name"})
 # The choice of a group, by the setting that names it.
 CHOICES = {"data.name", "normalization.name", "model.scheduler.name"}
 STRATEGIES = (
@@ -98,7 +97,7 @@ def all_keys(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[
 
 def test_every_setting_is_decided() -> None:
     """A new setting fails here: may it differ inside a stack (grouping.MAY_DIFFER) or not?"""
-    decided = SHARES_A_STACK.keys() | MAKES_A_GROUP.keys()
+    decided = SHARES_A_STACK.keys() | MAKES_A_GROUP.keys() | {f"data.{name}" for name in OF_A_FILE}
     assert decided == set(all_keys()) - CHOICES
     assert not SHARES_A_STACK.keys() & MAKES_A_GROUP.keys()
     assert set(settings_help()) <= decided
@@ -125,6 +124,14 @@ def test_runs_that_differ_in_it_train_apart(settings: Settled, key: str) -> None
     base = settings(*needs)
     every = [changed(base, key, value) for value in (one, other, one)]
     assert group(every) == [[0, 2], [1]]
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # the value is of no use
+@pytest.mark.parametrize("name", OF_A_FILE)
+def test_files_read_in_two_ways_train_apart(settings: Settled, name: str) -> None:
+    base = settings(*CSV)
+    other = base.model_copy(update={"data": base.data.model_copy(update={name: "another"})})
+    assert group([base, other, base]) == [[0, 2], [1]]
 
 
 def test_sources_of_data_train_apart_and_schedulers_do_not(settings: Settled) -> None:

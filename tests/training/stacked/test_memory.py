@@ -67,7 +67,12 @@ def test_more_memory_fits_more_runs(fit: Callable[..., int]) -> None:
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("model.hidden=[300,300]", "data.batch_size=50", "trainer.precision=64-true"),
+        (
+            "model.hidden=[300,300]",
+            "data.batch_size=10",
+            "data.val_fraction=0.02",
+            "trainer.precision=64-true",
+        ),
         ("model.hidden=[16]", "data.batch_size=null"),
     ],
 )

@@ -22,7 +22,7 @@ def runs_that_fit(member: Member, device: torch.device) -> int:
     split = member.data.split
     n_train, n_val = len(split.train), len(split.val)
     batch = min(member.data.batch_size or n_train, n_train)
-    widths = sum(network.hidden) + 2 * network.normalizer.n_features + 1
+    widths = sum(network.hidden) + network.n_columns + network.n_inputs + 1
     numbers = COPIES * n_parameters + 4 * max(batch, n_val) * widths + 12 * (n_train + n_val)
     fitting = int(SHARE * free_memory(device) / (8 * numbers + OBJECTS))
     if device.type == "cpu":

@@ -22,6 +22,7 @@ class Stack(nn.Module):
     """
 
     weights: nn.Parameter
+    pos_weight: Tensor
 
     def __init__(self, classifiers: Sequence[Classifier]) -> None:
         super().__init__()

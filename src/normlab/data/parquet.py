@@ -1,0 +1,132 @@
+"""Parquet files: typed columns as the same float64 or text that cells of a text file become."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import polars as pl
+from polars.exceptions import PanicException
+
+from normlab.data.cells import cleaned
+from normlab.data.columns import Columns
+from normlab.data.faults import (
+    FLOAT32_OVERFLOW,
+    INFINITE,
+    MISSING_FEATURE,
+    MISSING_LABEL,
+    TEXT,
+    TOO_LARGE,
+    UNKNOWN,
+    Expectation,
+    Role,
+    bad_cell,
+)
+from normlab.data.numbers import PATTERNS, values_of
+from normlab.data.source import Source
+from normlab.errors import UserError
+from normlab.quoting import setting
+
+
+def parquet_names(source: Source) -> tuple[str, ...]:
+    """The names of the columns.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        return tuple(pl.scan_parquet(source.path, glob=False).collect_schema().names())
+    except (pl.exceptions.PolarsError, PanicException) as error:
+        raise _damaged(source, error) from error
+
+
+def parquet_cells(source: Source, columns: Columns, spellings: Collection[str]) -> pl.DataFrame:
+    """All rows at once, by position; the target as text.
+
+    Raises:
+        UserError: the file is damaged, has no rows, or a column of it is no number and no text.
+    """
+    frames = list(parquet_batches(source, columns, spellings, n_rows=None))
+    if not frames or not frames[0].height:
+        raise UserError(f"{source.name} has no rows. It needs one for each example.")
+    return frames[0]
+
+
+def parquet_batches(
+    source: Source, columns: Columns, spellings: Collection[str], n_rows: int | None
+) -> Iterator[pl.DataFrame]:
+    """As `parquet_cells`, batch by batch; None for one batch of all rows.
+
+    Columns that are neither inputs nor the target are left out.
+    """
+    targets = () if columns.target is None else (columns.target,)
+    needed: list[int] = sorted({*columns.inputs, *targets})
+    try:
+        lazy = pl.scan_parquet(source.path, glob=False)
+        lazy = lazy.select(pl.nth(needed))
+        frames = [lazy.collect()] if n_rows is None else lazy.collect_batches(chunk_size=n_rows)
+        for frame in frames:
+            plain = [
+                _plain(series, columns.names[i], i == columns.target, source).alias(str(i))
+                for i, series in zip(needed, frame, strict=True)
+            ]
+            yield cleaned(pl.DataFrame(plain), spellings, blank_rows=True)
+    except (pl.exceptions.PolarsError, PanicException) as error:
+        raise _damaged(source, error) from error
+
+
+def _plain(series: pl.Series, name: str, is_target: bool, source: Source) -> pl.Series:
+    kind = series.dtype
+    if kind.is_numeric() or kind == pl.Null:
+        return series.cast(pl.String if is_target else pl.Float64)
+    if kind in (pl.Boolean, pl.String, pl.Categorical, pl.Enum):
+        return series.cast(pl.String)
+    raise UserError(
+        f"{source.name}, column {name!r}: values of the type {kind} are neither numbers nor text. "
+        f"Convert the column, or leave it out: {setting('data.drop', [name])}."
+    )
+
+
+def find_parquet_fault(
+    source: Source, columns: Columns, expectation: Expectation
+) -> UserError | None:
+    """The first column with a fault, with the row of its first such cell, counted from 1."""
+    frame = parquet_cells(source, columns, expectation.missing_values)
+    for position, role in expectation.roles.items():
+        series = frame[str(position)]
+        for fault, cells in _faults(series, position, role, expectation):
+            if cells.any():
+                row = cells.fill_null(False).arg_max() or 0
+                value = series[row]
+                place, name = f"{source.name}, row {row + 1}", columns.names[position]
+                cell, count = "" if value is None else str(value), int(cells.sum())
+                return bad_cell(place, name, position, cell, fault, count, expectation)
+    return None
+
+
+def _faults(
+    series: pl.Series, position: int, role: Role, expectation: Expectation
+) -> Iterator[tuple[str, pl.Series]]:
+    """What may be wrong with a column, and which cells have it."""
+    allowed = expectation.missing_label if role == "label" else expectation.missing
+    if not allowed:
+        yield (MISSING_LABEL if role == "label" else MISSING_FEATURE), series.is_null()
+    if position in expectation.values:
+        known = {str(value) for value in expectation.values[position]}
+        values = set(values_of(list(known)))
+        spellings = series.cast(pl.String).unique().drop_nulls()
+        strange = [
+            text
+            for text in spellings
+            if not {text, text.lower()} & known and not set(values_of([text])) & values
+        ]
+        yield UNKNOWN, series.cast(pl.String).is_in(strange)
+    elif series.dtype == pl.String and role == "number":
+        yield TEXT, ~series.str.contains(PATTERNS["point"]).fill_null(True)
+    elif series.dtype != pl.String:
+        yield INFINITE, ~series.is_finite()
+        yield TOO_LARGE, series.abs() >= FLOAT32_OVERFLOW
+
+
+def _damaged(source: Source, error: BaseException) -> UserError:
+    reason = str(error).partition("\n")[0]
+    return UserError(f"{source.name} is a damaged Parquet file ({reason}). Write it again.")
