@@ -13,6 +13,10 @@ from normlab.config import Section, Settings
 from normlab.errors import UserError
 from normlab.trainer_arguments import OURS, trainer_arguments
 
+# Strategies that run the command line again in each process, but for those that end so.
+STARTS_ANEW = ("ddp", "fsdp", "deepspeed")
+IN_PLACE = ("_fork", "_spawn", "_notebook")
+
 
 def parse_settings(config: DictConfig) -> Settings:
     """Checks a composed config (without Hydra's own node).
@@ -41,6 +45,20 @@ def check_settings(plain: Any) -> Settings:
         return Settings.model_validate(plain)
     except ValidationError as error:
         raise UserError("\n".join(_lines(error.errors(), plain))) from None
+
+
+def check_job(settings: Settings) -> None:
+    """Checks what holds for a job of a sweep alone.
+
+    Raises:
+        UserError: where its strategy runs the command line, and so the sweep, once more.
+    """
+    strategy = settings.trainer.strategy
+    if strategy.startswith(STARTS_ANEW) and not strategy.endswith(IN_PLACE):
+        raise UserError(
+            f"trainer.strategy={strategy} starts the whole sweep anew in every process: "
+            "in a sweep use trainer.strategy=ddp_fork"
+        )
 
 
 def _missing(plain: Any, prefix: str = "") -> list[str]:

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from normlab.config import Settings
 from normlab.errors import UserError
 from normlab.messages import explain
-from normlab.validation import check_settings, parse_settings, without_hydra
+from normlab.validation import check_job, check_settings, parse_settings, without_hydra
 
 PLAIN = (OverrideType.CHANGE, OverrideType.ADD, OverrideType.FORCE_ADD)
 BY_NUMBER = "${hydra.job.num}"
@@ -123,6 +123,7 @@ class JobComposer:
         settings = (
             parse_settings(OmegaConf.create(task)) if _interpolates(task) else check_settings(task)
         )
+        check_job(settings)
         return Job(num, overrides, settings, folder, task, hydra)
 
     def load(self, num: int, overrides: Sequence[str]) -> DictConfig:
