@@ -186,6 +186,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"data.path={folder / 'rows.csv'}",
         "data.target=answer",
         "data.batch_size=50",
+        "model.lr=0.3",  # the best epoch is not the last one
         "trainer.max_epochs=5",
         "checkpoint.every_n_seconds=0",
         f"hydra.run.dir={run}",

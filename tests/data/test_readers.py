@@ -1,10 +1,13 @@
 """The CSV reader: real tables, every fault with its place, and no bytes that break it."""
 
 import csv
+import gzip
 import hashlib
 import io
+import json
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from normlab.data.readers import read_csv
+from normlab.data.applying import read_for
+from normlab.data.columns import Selection
+from normlab.data.detection import Format
+from normlab.data.inspection import inspect_file
+from normlab.data.inspection_text import inspection_text
+from normlab.data.readers import read_csv, read_table
+from normlab.data.records import WHITESPACE
+from normlab.data.schema import Schema
 from normlab.data.table import Table
 from normlab.errors import UserError
 
@@ -75,12 +85,14 @@ def test_heart_rate_record() -> None:
     np.testing.assert_array_equal(table.labels, oracle[:, 1])
 
 
-def test_heart_with_text_is_refused_with_its_place() -> None:
+def test_heart_with_missing_values_is_refused_with_their_place_and_counts() -> None:
     with pytest.raises(UserError) as refusal:
         read_csv(real("heart.csv"), "AHD")
     message = str(refusal.value)
-    assert "heart.csv, line 2, column 'ChestPain': 'typical' is text" in message
-    assert "(303 such cells" in message
+    assert "heart.csv, line 89, column 'Thal': 'NA' is a missing value (2 such cells" in message
+    assert "Missing values by column: 'Ca' 4, 'Thal' 2." in message
+    assert "data.missing=drop" in message
+    assert "data.missing=impute" in message
 
 
 @pytest.mark.parametrize(
@@ -172,7 +184,27 @@ FAULTS = {
     "blank": ("\n\n \n", ["is empty"]),
     "no rows": ("a,y\n", ["no rows", "data.header=false"]),
     "one column": ("y\n0\n1\n", ["no feature"]),
-    "semicolons": ("a;y\n1;0\n2;1\n", ["'a;y'"]),
+    "spaces between": ("a y\n1 0\n2 1\n", ["'a y'", "data.separator"]),
+    "missing in two columns": (
+        "a,b,y\n1,,1\n,,0\n2,2,1\n",
+        ["line 2", "'b'", "2 such cells", "'a' 1, 'b' 2.", "data.missing=impute"],
+    ),
+    "all missing": ("a,b,y\n1,,0\n2,,1\n", ["'b'", "every value is missing", "data.drop=[b]"]),
+    "text in a mixed column": (
+        "a,y\n" + "1,0\n2,1\n" * 900 + "3+,1\n",
+        ["line 1802", "'3+' is text", "data.categorical=[a]", "data.missing_values", "[a]"],
+    ),
+    "decimal comma": ('a,y\n"1,5",0\n2,1\n', ["line 2", "data.decimal=comma"]),
+    "Windows-1252": ("a,b,y\n1,caf\xe9,0\n2,t,1\n".encode("cp1252"), ["line 2", "0xe9", "latin-1"]),
+    "zip": (b"PK\x03\x04rest", ["zip archive or a spreadsheet"]),
+    "Parquet cut off": (b"PAR1\x15\x04\x15", ["damaged Parquet file"]),
+    "gzip within gzip": (gzip.compress(gzip.compress(b"a,y\n1,0\n")), ["packed twice"]),
+    "gzip cut off": (gzip.compress(b"a,y\n1,0\n2,1\n" * 99)[:-20], ["gzip", "cut off"]),
+    "short row, last cell blank elsewhere": (
+        "a,y,b\n1,0,2\n1,1\n3,1,\n",
+        ["line 3", "too few cells"],
+    ),
+    "one row": ("a,y\n1,0\n", ["'y'", "one value (0)"]),
     "unknown target": ("a,Y\n1,0\n2,1\n", ["'y'", "mean 'Y'", "'a', 'Y'"]),
     "numeric header": ("1,0\n2,1\n", ["'y'", "data.header=false"]),
     "duplicate names": ("a,a,y\n1,2,0\n3,4,1\n", ["named 'a'"]),
@@ -203,7 +235,7 @@ FAULTS = {
         "a,y\n" + "".join(f"1,{i}\n" for i in range(9)),
         ["9 different values (0, 1, 2, 3, 4, ...)"],
     ),
-    "UTF-16": ("a,y\n1,0\n2,1\n".encode("utf-16"), ["UTF-16", "UTF-8"]),
+    "UTF-16 cut off": ("a,y\n1,0\n2,1\n".encode("utf-16")[:-1], ["utf-16", "line 3"]),
     "UTF-16 bare": ("a,y\n1,0\n2,1\n".encode("utf-16-le"), ["line 1", "NUL"]),
     "Latin-1 header": ("größe,y\n1,0\n2,1\n".encode("latin-1"), ["line 1", "0xf6", "UTF-8"]),
     "Latin-1 label": ("a,y\n1,ja\n2,nö\n".encode("latin-1"), ["line 3", "0xf6", "UTF-8"]),
@@ -277,10 +309,11 @@ def test_permission_error_of_the_system(csv_file, monkeypatch: pytest.MonkeyPatc
 
 
 def warnings_for(csv_file, caplog: pytest.LogCaptureFixture, values: list[float]) -> list[str]:
+    """Those of float32's steps."""
     rows = "".join(f"{value!r},{i},{i % 2}\n" for i, value in enumerate(values))
     with caplog.at_level(logging.WARNING):
         read_csv(csv_file("time,other,y\n" + rows), "y")
-    return caplog.messages
+    return [message for message in caplog.messages if "steps of" in message]
 
 
 def test_unix_times_are_warned_of(csv_file, caplog) -> None:
@@ -312,12 +345,23 @@ def test_unnamed_column_is_warned_of(csv_file, caplog) -> None:
 def assert_read_as_by_the_standard_library(table: Table, content: bytes, header: bool) -> None:
     """Where a table is accepted, Python's csv module sees the same cells in the same places."""
     lines = io.StringIO(content.decode("utf-8-sig"), newline="")
-    records = [[cell.strip() for cell in record] for record in csv.reader(lines)]
+    records = [[cell.strip(WHITESPACE) for cell in record] for record in csv.reader(lines)]
     records = [record for record in records if any(record)]
     names = records.pop(0) if header else [str(position) for position in range(len(records[0]))]
     at = names.index(table.schema.target)
     labels = [record.pop(at) for record in records]
-    np.testing.assert_array_equal(table.rows, np.array(records, np.float64).astype(np.float32))
+    for position, column in enumerate(table.schema.columns):
+        cells = [record[position] for record in records]
+        if column.type == "numeric":
+            expected = np.array(cells, np.float64).astype(np.float32)
+            np.testing.assert_array_equal(table.rows[:, position], expected)
+            continue
+        meant = [column.categories[int(code)] for code in table.rows[:, position]]
+        if isinstance(column.categories[0], str):
+            cells = [cell.lower() for cell in cells] if column.type == "boolean" else cells
+            assert meant == cells
+        else:
+            assert meant == [float(cell) for cell in cells]
     values = table.schema.classes
     meant = [values[int(label)] for label in table.labels]
     if isinstance(values[0], str):
@@ -362,11 +406,71 @@ def test_any_bytes_end_in_a_table_or_a_user_error(
     path = tmp_path_factory.getbasetemp() / "fuzz.csv"
     path.write_bytes(content)
     try:
-        table = read_csv(path, target, header)
+        table = read_table(path, target, Format(header=header, separator="comma", quote="double"))
     except UserError:
         return
     assert np.isfinite(table.rows).all()
     assert_read_as_by_the_standard_library(table, content, header)
+
+
+SELECTIONS = st.builds(
+    Selection,
+    missing=st.sampled_from(["error", "drop", "impute"]),
+    categorical=st.sampled_from([[], [0], ["a"]]),
+    numeric=st.sampled_from([[], [0]]),
+    drop=st.sampled_from([[], [0]]),
+    positive=st.sampled_from([None, 1, "x"]),
+    integer_categories=st.sampled_from([0, 10]),
+)
+FORMATS = st.builds(
+    Format,
+    header=st.sampled_from(["auto", True, False]),
+    separator=st.sampled_from(["auto", "semicolon"]),
+    quote=st.sampled_from(["auto", "single", "none"]),
+    decimal=st.sampled_from(["auto", "comma"]),
+    encoding=st.sampled_from(["auto", "utf-16", "latin-1", "cp1252"]),
+)
+PREFIXES = st.sampled_from([b"", b"\xff\xfe", b"\xef\xbb\xbf", b"PAR1", b"\x1f\x8b\x08\x00", b"PK"])
+
+
+@settings(deadline=None, max_examples=1500)  # a shared machine may pause
+@given(
+    content=st.one_of(st.binary(max_size=200), SCRAPS, nearly_sound_tables()),
+    prefix=PREFIXES,
+    packed=st.booleans(),
+    target=st.sampled_from(["y", 0, -1]),
+    format=FORMATS,
+    selection=SELECTIONS,
+)
+def test_any_bytes_under_any_settings(
+    tmp_path_factory: pytest.TempPathFactory,
+    content: bytes,
+    prefix: bytes,
+    packed: bool,
+    target: str | int,
+    format: Format,
+    selection: Selection,
+) -> None:
+    """A table that is sound, an inspection, and batches; or a UserError; never anything else."""
+    path = tmp_path_factory.getbasetemp() / "fuzz.csv"
+    content = prefix + content
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with suppress(UserError):
+        inspection_text(inspect_file(path, None, format, selection))
+    try:
+        table = read_table(path, target, format, selection)
+    except UserError:
+        return
+    assert set(table.labels) == {0, 1}
+    assert not np.isinf(table.rows).any()
+    assert selection.missing == "impute" or not np.isnan(table.rows).any()
+    schema = Schema.from_dict(json.loads(json.dumps(table.schema.to_dict())))
+    assert schema == table.schema
+    # The schema takes the table's own file again, and gives the same rows.
+    again = list(read_for(schema, path, format, labels=True, batch_rows=3))
+    np.testing.assert_array_equal(np.concatenate([batch.rows for batch in again]), table.rows)
+    labels = [batch.labels for batch in again if batch.labels is not None]
+    np.testing.assert_array_equal(np.concatenate(labels), table.labels)
 
 
 @settings(deadline=None)  # a shared machine may pause

@@ -13,7 +13,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import Tensor, nn
 
-from normlab.assembly import make_classifier
+from normlab.assembly import make_classifier, make_data
 from normlab.config import Settings
 from normlab.data.module import TableDataModule
 from normlab.data.table import Table
@@ -50,11 +50,7 @@ def run(
         chosen = settings(*BASE, *overrides)
         if table is None:
             table = blobs(123)
-        split = chosen.data
-        data = TableDataModule(
-            table, split.split, split.val_fraction, split.test_fraction, split.batch_size,
-            chosen.seed,
-        )  # fmt: skip
+        data = make_data(chosen, table)
         model = make_classifier(chosen, data)
         list_logger.records = []
         arguments = {"max_epochs": chosen.trainer.max_epochs, **arguments}

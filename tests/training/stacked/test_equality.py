@@ -183,8 +183,10 @@ def assert_same_runs(pairs: list[tuple[Path, Path]], tolerance: float = FLOAT64)
 Both = Callable[..., list[tuple[Path, Path]]]
 
 
-@pytest.mark.parametrize("batch_size", ["25", "20", "null"])
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize(
+    ("optimizer", "batch_size"),
+    [("adam", "25"), ("adam", "null"), ("adamw", "20"), ("sgd", "25"), ("sgd", "null")],
+)
 def test_five_strategies_in_one_stack(both: Both, optimizer: str, batch_size: str) -> None:
     """With every setting that may differ; batches with a short end, a joined row, or all rows."""
     pairs = both(MIXED, f"model.optimizer={optimizer}", f"data.batch_size={batch_size}")
@@ -201,13 +203,11 @@ def test_five_strategies_in_one_stack(both: Both, optimizer: str, batch_size: st
         ("normalization=batchnorm",),
         ("normalization=batchnorm", "data.batch_size=20", "model.optimizer=sgd"),
         ("normalization=standardize", "model.batchnorm=true"),
-        ("normalization=log1p", "model.batchnorm=true"),
         # Not in full batch: the median row would lie within a rounding error of relu's corner.
         ("normalization=quantile", "model.batchnorm=true", "data.batch_size=20"),
         ("model.hidden=[]",),
         ("model.hidden=[6,3]", "model.activation=tanh", "model.optimizer=adamw"),
         ("model.hidden=[4]", "model.activation=sigmoid"),
-        ("model.hidden=[4]", "model.activation=gelu"),
     ],
     ids=" ".join,
 )
@@ -322,10 +322,10 @@ def test_validation_in_parts_is_validation_at_once(
 @pytest.mark.parametrize(
     ("experiment", "variations"),
     [
-        ("circles", [{"seed": seed} for seed in range(4)]),
+        ("circles", [{"seed": seed} for seed in range(3)]),
         (
             "heart_rate",
-            [{"seed": s, "normalization.name": n} for n in ("none", "standardize") for s in (0, 2)],
+            [{"seed": s, "normalization.name": n} for n, s in (("none", 2), ("standardize", 0))],
         ),
         ("heart_rate", [{"seed": s, "normalization.name": "batchnorm"} for s in (0, 2)]),
     ],
@@ -335,7 +335,7 @@ def test_float32_on_the_nets_that_started_the_project(
 ) -> None:
     base = settings(
         f"experiment={experiment}",
-        "trainer.max_epochs=100",
+        "trainer.max_epochs=60",
         "trainer.accelerator=cpu",
         "trainer.enable_progress_bar=false",
     )

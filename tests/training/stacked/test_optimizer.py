@@ -125,8 +125,9 @@ def test_rows_that_leave_take_only_their_own_moments(kind: str) -> None:
         weights.grad = gradient[here].clone()
         optimizer.step()
         for row, run in enumerate(here.tolist()):
-            step_alone(*references[run], gradient[run])
-            exactly(weights[row].detach(), flat(references[run][0]))
+            parameters, reference = references[run]
+            step_alone(parameters, reference, gradient[run])
+            exactly(weights[row].detach(), flat(parameters))
     assert here.tolist() == [1, 3]
     for row, run in enumerate(here.tolist()):
         assert_same_state(optimizer, row, references[run][1])

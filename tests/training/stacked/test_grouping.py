@@ -1,0 +1,233 @@
+"""Which runs share a stack: every setting is decided here, and a new one has to be."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from normlab.assembly import make_classifier, make_data
+from normlab.config import Section, Settings
+from normlab.data.table import Table
+from normlab.trainer_arguments import OURS, trainer_arguments
+from normlab.training.stacked.grouping import AFFINE, MAY_DIFFER, TRAINER, group, why_alone
+from normlab.training.stacked.stack import Stack
+from normlab.validation import check_settings, settings_help
+
+Settled = Callable[..., Settings]
+
+# Two values of each setting, and what it takes for the setting to be there.
+SHARES_A_STACK: dict[str, tuple[tuple[str, ...], Any, Any]] = {
+    "seed": ((), 0, 1),
+    "data.split": ((), "random", "chronological"),
+    "data.seed": ((), 1, 2),
+    "data.noise": (("data=circles",), 0.1, 0.2),
+    "data.factor": (("data=circles",), 0.1, 0.2),
+    "data.mean": ((), 90.0, 95.0),
+    "data.std": ((), 5.0, 6.0),
+    "data.autocorrelation": ((), 0.5, 0.6),
+    "data.threshold": ((), 91.0, 92.0),
+    "model.init": ((), "torch", "he"),
+    "model.pos_weight": ((), None, "balanced"),
+    "model.lr": ((), 0.1, 0.01),
+    "model.weight_decay": ((), 0.0, 0.1),
+    "model.scheduler.step_size": ((), 10, 20),
+    "model.scheduler.gamma": ((), 0.5, 0.6),
+    "model.scheduler.eta_min": (("model/scheduler=cosine",), 0.0, 0.1),
+    "report.tune": ((), ["model.lr"], []),
+    "report.target_loss": ((), None, 0.1),
+}
+CSV = ("data=csv", "data.path=a.csv", "data.target=label")
+MAKES_A_GROUP: dict[str, tuple[tuple[str, ...], Any, Any]] = {
+    "data.val_fraction": ((), 0.1, 0.2),
+    "data.test_fraction": ((), 0.1, 0.2),
+    "data.batch_size": ((), 32, None),
+    "data.rows": ((), 100, 200),
+    "data.path": (CSV, "a.csv", "b.csv"),
+    "data.target": (CSV, "label", "other"),
+    "data.header": (CSV, True, False),
+    "normalization.n_quantiles": (("normalization=quantile",), 10, 20),
+    "model.hidden": ((), [4], [5]),
+    "model.activation": ((), "relu", "tanh"),
+    "model.dropout": ((), 0.0, 0.1),
+    "model.batchnorm": ((), False, True),
+    "model.optimizer": ((), "adam", "sgd"),
+    "early_stopping.patience": ((), None, 3),
+    "early_stopping.min_delta": ((), 0.0, 0.1),
+    "checkpoint.every_n_seconds": ((), 1.0, 2.0),
+    "trainer.accelerator": ((), "cpu", "gpu"),
+    "trainer.devices": ((), 1, 2),
+    "trainer.precision": ((), "32-true", "64-true"),
+    "trainer.max_epochs": ((), 3, 4),
+    "trainer.enable_progress_bar": ((), True, False),
+    "trainer.enable_checkpointing": ((), True, False),
+}
+# The choice of a group, by the setting that names it.
+CHOICES = {"data.name", "normalization.name", "model.scheduler.name"}
+STRATEGIES = (
+    "none", "center", "standardize", "minmax", "robust", "log1p", "quantile", "batchnorm"
+)  # fmt: skip
+
+
+def changed(settings: Settings, key: str, value: Any) -> Settings:
+    plain = copy.deepcopy(settings.to_dict())
+    *parents, name = key.split(".")
+    node = plain
+    for parent in parents:
+        node = node[parent]
+    assert name in node or parents == ["trainer"], key
+    node[name] = value
+    return check_settings(plain)
+
+
+def all_keys(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of all settings of all choices, from config.py's models themselves."""
+    for name, field in section.model_fields.items():
+        kinds = (field.annotation, *getattr(field.annotation, "__args__", ()))
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)]
+        for kind in inner:
+            yield from all_keys(kind, f"{prefix}{name}.")
+        if not inner:
+            yield prefix + name
+
+
+def test_every_setting_is_decided() -> None:
+    """A new setting fails here: may it differ inside a stack (grouping.MAY_DIFFER) or not?"""
+    decided = SHARES_A_STACK.keys() | MAKES_A_GROUP.keys()
+    assert decided == set(all_keys()) - CHOICES
+    assert not SHARES_A_STACK.keys() & MAKES_A_GROUP.keys()
+    assert set(settings_help()) <= decided
+
+
+def test_nothing_else_may_differ() -> None:
+    """Each entry of the list is a setting, or a group of settings that all may differ."""
+    for entry in MAY_DIFFER:
+        covered = {key for key in SHARES_A_STACK if key == entry or key.startswith(f"{entry}.")}
+        assert covered, f"{entry} is in MAY_DIFFER and is not tested"
+        assert not [key for key in MAKES_A_GROUP if f"{key}.".startswith(f"{entry}.")]
+
+
+@pytest.mark.parametrize("key", SHARES_A_STACK)
+def test_runs_that_differ_in_it_share_a_stack(settings: Settled, key: str) -> None:
+    needs, one, other = SHARES_A_STACK[key]
+    base = settings(*needs)
+    assert group([changed(base, key, one), changed(base, key, other)]) == [[0, 1]]
+
+
+@pytest.mark.parametrize("key", MAKES_A_GROUP)
+def test_runs_that_differ_in_it_train_apart(settings: Settled, key: str) -> None:
+    needs, one, other = MAKES_A_GROUP[key]
+    base = settings(*needs)
+    every = [changed(base, key, value) for value in (one, other, one)]
+    assert group(every) == [[0, 2], [1]]
+
+
+def test_sources_of_data_train_apart_and_schedulers_do_not(settings: Settled) -> None:
+    sources = [
+        settings("data=heart_rate", "data.rows=500"),
+        settings("data=circles"),
+        settings("data=breast_cancer"),
+        settings(*CSV),
+    ]
+    assert group(sources) == [[0], [1], [2], [3]]
+    names = ("none", "step", "cosine")
+    assert group([settings(f"model/scheduler={name}") for name in names]) == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("batchnorm", ["false", "true"])
+def test_affine_strategies_share_and_others_do_not(settings: Settled, batchnorm: str) -> None:
+    every = [settings(f"normalization={n}", f"model.batchnorm={batchnorm}") for n in STRATEGIES]
+    found = {frozenset(STRATEGIES[i] for i in one) for one in group(every)}
+    affine = {"none", "center", "standardize", "minmax", "robust"}
+    assert affine == AFFINE
+    if batchnorm == "true":  # normalization=batchnorm is no normalization, and the same layer
+        assert found == {frozenset(affine | {"batchnorm"}), frozenset({"log1p"}),
+                         frozenset({"quantile"})}  # fmt: skip
+    else:
+        assert found == {frozenset(affine), frozenset({"log1p"}), frozenset({"quantile"}),
+                         frozenset({"batchnorm"})}  # fmt: skip
+
+
+def test_batchnorm_is_one_layer_by_either_name(settings: Settled) -> None:
+    every = [
+        settings("normalization=batchnorm"),
+        settings("normalization=none", "model.batchnorm=true"),
+        settings("normalization=batchnorm", "model.batchnorm=true"),
+        settings("normalization=standardize", "model.batchnorm=true"),
+        settings("normalization=standardize"),
+    ]
+    assert group(every) == [[0, 1, 2, 3], [4]]
+
+
+def test_a_group_is_what_torch_can_stack(settings: Settled, blobs: Callable[..., Table]) -> None:
+    """The oracle is the network: one family of normalizers, state of the same names and shapes."""
+    table = blobs()
+    every = [
+        settings(f"normalization={name}", f"model.batchnorm={batchnorm}")
+        for name in STRATEGIES
+        for batchnorm in ("false", "true")
+    ]
+    data = make_data(every[0], table)
+    networks = [make_classifier(one, data) for one in every]
+
+    def shape(i: int) -> tuple[Any, ...]:
+        network = networks[i].network
+        state = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+        return network.normalizer.stacking_key(), type(network.batchnorm), state
+
+    together = {pair for one in group(every) for pair in combinations(one, 2)}
+    for pair in combinations(range(len(every)), 2):
+        assert (shape(pair[0]) == shape(pair[1])) == (pair in together), pair
+    for one in group(every):
+        assert len(Stack([networks[i] for i in one])) == len(one)
+
+
+def test_groups_keep_the_order_of_their_runs(settings: Settled) -> None:
+    one, other = settings("model.hidden=[3]"), settings("model.hidden=[4]")
+    assert group([other, one, one, other, one]) == [[0, 3], [1, 2, 4]]
+    assert group([]) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        ((), None),
+        (("trainer.devices=auto",), None),
+        (("trainer.devices='1'",), None),
+        (("trainer.accelerator=cpu", "trainer.precision=64-true"), None),
+        (("+trainer.gradient_clip_val=1.0",), "trainer.gradient_clip_val is set"),
+        (("+trainer.max_steps=9", "+trainer.limit_train_batches=2"),
+         "trainer.limit_train_batches is set"),
+        (("+trainer.strategy=ddp_fork",), "trainer.strategy is set"),
+        (("trainer.devices=2",), "trainer.devices=2"),
+        (("trainer.devices=[0,1]",), "trainer.devices=[0, 1]"),
+        (("trainer.devices=-1",), "trainer.devices=-1"),
+        (("trainer.precision=16-mixed",), "trainer.precision=16-mixed"),
+        (("trainer.precision=bf16-mixed",), "trainer.precision=bf16-mixed"),
+        (("trainer.precision=bf16-true",), "trainer.precision=bf16-true"),
+        (("trainer.precision=16-true",), "trainer.precision=16-true"),
+    ],
+)  # fmt: skip
+def test_why_a_run_trains_alone(
+    settings: Settled, overrides: tuple[str, ...], reason: str | None
+) -> None:
+    assert why_alone(settings(*overrides)) == reason
+
+
+def test_every_other_argument_of_trainer_trains_alone(settings: Settled) -> None:
+    """Whatever the stack does not know of is left to Lightning."""
+    base = settings()
+    others = trainer_arguments().keys() - OURS.keys() - TRAINER
+    assert len(others) > 20
+    values = {"str": "x", "int": 1, "float": 1.0, "bool": True, "list": [], "dict": {}}
+    for name in sorted(others):
+        kinds = sorted(trainer_arguments()[name])
+        value = values[kinds[0]] if kinds else None
+        reason = why_alone(changed(base, f"trainer.{name}", value)) or ""
+        assert re.fullmatch(rf"trainer\.{name} is set", reason), name
+    assert set(base.trainer.model_dump()) == TRAINER
