@@ -24,7 +24,7 @@ from normlab.provenance import provenance
 from normlab.summary import headline, summary
 from normlab.training.run_folder import RunFolder, clear, finished_result
 from normlab.training.single import train
-from normlab.validation import parse_settings
+from normlab.validation import check_job, parse_settings
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ def run(config: DictConfig) -> float:
     try:
         settings = parse_settings(config)
         if hydra.mode == RunMode.MULTIRUN:  # the same command continues a sweep
+            check_job(settings)
             done = finished_result(folder, settings.to_dict())
             if done is not None:
                 return objective(done)

@@ -185,6 +185,7 @@ class TrainerSettings(Section):
         description="the device"
     )
     devices: int | str | list[int] = Field(description="how many, or which")
+    strategy: str = Field(description="how several devices share the work: ddp, ddp_fork, ...")
     precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true"] = (
         Field(description="of the arithmetic")
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from normlab.app import choose_threads, objective, quiet_lightning, write_start
 from normlab.assembly import lightning_trainer, load_table, make_classifier, make_data
+from normlab.cluster import submit
 from normlab.config import DataSettings, Settings
 from normlab.data.table import Table
 from normlab.errors import UserError
@@ -83,19 +84,37 @@ def train_runs(
     epochs = sum(runs[i].settings.trainer.max_epochs for i in waiting)
     shown = any(runs[i].settings.trainer.enable_progress_bar for i in waiting)
     with bar(epochs, " epochs", not shown) as progress, logging_redirect_tqdm():
+        stacks = [group for group in groups if _why_alone(runs, group) is None]
+        for group, values in _train_stacks(runs, stacks, executor, submitit or {}, progress):
+            outcomes |= zip(group, values, strict=True)
         for group in groups:
             reason = _why_alone(runs, group)
-            if reason is None:
-                log.info(
-                    f"{len(group)} runs as one: {runs[group[0]].name} to {runs[group[-1]].name}"
-                )
-                values = train_group([runs[i] for i in group], progress)
-            else:
-                log.info(f"{runs[group[0]].name} alone: {reason}")
-                values = [alone(group[0])]
-                progress.update(runs[group[0]].settings.trainer.max_epochs)
-            outcomes |= zip(group, values, strict=True)
+            if reason is not None:
+                (i,) = group
+                log.info(f"{runs[i].name} alone: {reason}")
+                outcomes[i] = alone(i)
+                progress.update(runs[i].settings.trainer.max_epochs)
     return [outcomes[i] for i in range(len(runs))]
+
+
+def _train_stacks(
+    runs: Sequence[Run],
+    groups: Sequence[list[int]],
+    executor: str,
+    submitit: dict[str, Any],
+    progress: tqdm,
+) -> Iterator[tuple[list[int], list[float]]]:
+    """Trains each group as one, here or where submitit says; yields it with its objectives."""
+    for group in groups:
+        first, last = runs[group[0]].name, runs[group[-1]].name
+        log.info(f"{len(group)} runs as one: {first} to {last}")
+        if executor == "local":
+            yield group, train_group([runs[i] for i in group], progress)
+    if executor == "submitit":
+        jobs = submit(train_group, [[runs[i] for i in group] for group in groups], submitit)
+        for group, job in zip(groups, jobs, strict=True):
+            yield group, job.result()
+            progress.update(len(group) * runs[group[0]].settings.trainer.max_epochs)
 
 
 def train_group(runs: Sequence[Run], progress: tqdm | None = None) -> list[float]:

@@ -13,9 +13,6 @@ from normlab.errors import UserError
 from normlab.messages import fail
 from normlab.validation import parse_settings, without_hydra
 
-# Strategies that run the command line again for each further process.
-STARTS_ANEW = ("ddp", "ddp_spawn", "ddp_find_unused_parameters_true", "deepspeed", "fsdp")
-
 
 class Preflight(Callback):
     """Refuses bad settings and an occupied folder while nothing has been written yet.
@@ -33,16 +30,6 @@ class Preflight(Callback):
             fail(error)
         except OmegaConfBaseException as error:  # hydra.run.dir=${...} that leads nowhere
             fail(UserError(f"{error.full_key}: {str(error).splitlines()[0]}"))
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra before a sweep, whose jobs the sweeper and the launcher check."""
-        if str(config.trainer.get("strategy", "auto")) in STARTS_ANEW:
-            fail(
-                UserError(
-                    f"trainer.strategy={config.trainer.strategy} starts the whole sweep anew in "
-                    "every process: in a sweep use trainer.strategy=ddp_fork"
-                )
-            )
 
 
 def refuse_occupied(folder: Path) -> None:

@@ -13,6 +13,10 @@ from normlab.config import Section, Settings
 from normlab.errors import UserError
 from normlab.trainer_arguments import OURS, trainer_arguments
 
+# Strategies that run the command line again in each process, but for those that end so.
+STARTS_ANEW = ("ddp", "fsdp", "deepspeed")
+IN_PLACE = ("_fork", "_spawn", "_notebook")
+
 
 def parse_settings(config: DictConfig) -> Settings:
     """Checks a composed config (without Hydra's own node).
@@ -43,6 +47,20 @@ def check_settings(plain: Any) -> Settings:
         raise UserError("\n".join(_lines(error.errors(), plain))) from None
 
 
+def check_job(settings: Settings) -> None:
+    """Checks what holds for a job of a sweep alone.
+
+    Raises:
+        UserError: where its strategy runs the command line, and so the sweep, once more.
+    """
+    strategy = settings.trainer.strategy
+    if strategy.startswith(STARTS_ANEW) and not strategy.endswith(IN_PLACE):
+        raise UserError(
+            f"trainer.strategy={strategy} starts the whole sweep anew in every process: "
+            "in a sweep use trainer.strategy=ddp_fork"
+        )
+
+
 def _missing(plain: Any, prefix: str = "") -> list[str]:
     """Keys of the values that have to be given, which OmegaConf writes as ???."""
     if isinstance(plain, dict):
@@ -52,7 +70,7 @@ def _missing(plain: Any, prefix: str = "") -> list[str]:
 
 def without_hydra(config: DictConfig) -> DictConfig:
     """The program's own part of a config that Hydra composed."""
-    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _lines(faults: list[Any], plain: Any) -> list[str]:
@@ -70,7 +88,7 @@ def _subject_and_reason(fault: Any, plain: Any) -> tuple[str, str]:
     key = _key(fault["loc"], plain)
     kind, given = fault["type"], fault["input"]
     if kind == "extra_forbidden":
-        return unknown_setting(key, OmegaConf.create(plain)), ""
+        return unknown_setting(key, DictConfig(plain)), ""
     if kind == "missing":
         return f"{key} is missing: add {key}=VALUE", ""
     if kind == "union_tag_invalid":
@@ -89,7 +107,7 @@ def _subject_and_reason(fault: Any, plain: Any) -> tuple[str, str]:
 def _key(loc: tuple[int | str, ...], plain: Any) -> str:
     """The dotted key of a fault: pydantic's location without the names of union members."""
     parts: list[str] = []
-    node = plain
+    node: Any = plain
     for i, part in enumerate(loc):
         inside = isinstance(node, dict) and part in node
         tag = isinstance(node, dict) and part == node.get("name")

@@ -16,6 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from hydra_plugins.normlab.jobs import Job, JobComposer
+from normlab.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class FusedLauncher(Launcher):
         executor: str = "local",
         submitit: dict[str, Any] | None = None,
     ) -> None:
+        if executor not in ("local", "submitit"):
+            raise UserError(f"hydra.launcher.executor={executor}: must be local or submitit")
         self.max_runs = max_runs
         self.executor = executor
         self.submitit = submitit or {}

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from normlab.config import Settings
 from normlab.errors import UserError
 from normlab.messages import explain
-from normlab.validation import check_settings, parse_settings, without_hydra
+from normlab.validation import check_job, check_settings, parse_settings, without_hydra
 
 PLAIN = (OverrideType.CHANGE, OverrideType.ADD, OverrideType.FORCE_ADD)
 BY_NUMBER = "${hydra.job.num}"
@@ -122,6 +122,7 @@ class JobComposer:
             folder = Path(self.master.hydra.sweep.dir) / _subdir(num, hydra)
             hydra["runtime"]["output_dir"] = os.path.abspath(folder)
             settings = check_settings(task)
+        check_job(settings)
         return Job(num, overrides, settings, folder, task, hydra)
 
     def load(self, num: int, overrides: Sequence[str]) -> DictConfig:

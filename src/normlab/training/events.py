@@ -5,6 +5,9 @@ hundreds of runs. Here the events of many epochs are appended at once, the value
 one event.
 """
 
+# protobuf makes the classes of its messages when they are imported, unseen by pyright.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import io

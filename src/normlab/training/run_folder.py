@@ -20,10 +20,9 @@ from typing import Any
 
 import torch
 import yaml
-from tensorboard.compat.proto.event_pb2 import Event
 
 from normlab.errors import UserError
-from normlab.training.events import EventFile, hparams_end, hparams_start, scalars
+from normlab.training.events import Event, EventFile, hparams_end, hparams_start, scalars
 
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"

@@ -34,6 +34,7 @@ TRAINER = frozenset(
     {
         "accelerator",
         "devices",
+        "strategy",
         "precision",
         "max_epochs",
         "enable_progress_bar",
@@ -53,6 +54,8 @@ def why_alone(settings: Settings) -> str | None:
         return f"trainer.{others[0]} is set"
     if trainer.devices not in (1, "1", "auto"):
         return f"trainer.devices={trainer.devices}"
+    if trainer.strategy != "auto":
+        return f"trainer.strategy={trainer.strategy}"
     if trainer.precision not in PRECISIONS:
         return f"trainer.precision={trainer.precision}"
     return None
