@@ -36,8 +36,11 @@ def read_pins() -> dict[str, str]:
 
 def requirements() -> list[Requirement]:
     """The direct ones, with those of the tests."""
-    names = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
-    return [Requirement(name) for name in names]
+    extras = PROJECT["optional-dependencies"]
+    found = [Requirement(name) for name in PROJECT["dependencies"] + extras["test"]]
+    own = [extra for one in found if one.name == PROJECT["name"] for extra in one.extras]
+    found = [one for one in found if one.name != PROJECT["name"]]
+    return found + [Requirement(name) for extra in own for name in extras[extra]]
 
 
 def all_brought(roots: list[Requirement]) -> Iterator[str]:

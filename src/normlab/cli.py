@@ -113,7 +113,8 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
         "--tune",
         nargs="+",
         metavar="KEY",
-        help="settings that each strategy chooses for itself (default: model.lr)",
+        help="settings that each strategy chooses for itself (default: report.tune of the sweep, "
+        "model.lr); what a search has drawn at random always is",
     )
     parser.set_defaults(run=_report)
 

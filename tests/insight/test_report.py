@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
@@ -171,7 +172,7 @@ def test_epochs_to_the_target(sweep_dir: Path, add_run: AddRun) -> None:
     assert (fast.epochs.median, fast.reached.count) == (2.0, 2)
     assert (slow.epochs.median, slow.reached.count) == (np.inf, 1)
     text = report(sweep_dir).text
-    assert "never [1 of 3 reached it]" in text
+    assert re.search(r"never .*\n.*\[1 of 3 did\]", text)
     assert ranked(sweep_dir, target=0.02).rows[0].reached.count == 1
 
 
@@ -293,6 +294,88 @@ def test_many_settings_show_the_best_twelve(sweep_dir: Path, add_run: AddRun) ->
     assert "[15]" in (sweep_dir / "report.md").read_text()
 
 
+def add_search(add_run: AddRun, n: int = 40, normalizations: Sequence[str] = ("a", "b")) -> None:
+    """Trials at random rates and decays, each run once; the planted optimum is lr = 0.1."""
+    rng = np.random.default_rng(0)
+    for i in range(n):
+        lr, decay = 10 ** rng.uniform(-4, 0), 10 ** rng.uniform(-6, -1)
+        extra = {"model": {"hidden": [4], "lr": lr, "weight_decay": decay}}
+        loss = 0.1 + (i % len(normalizations)) / 10 + abs(np.log10(lr) + 1) / 10
+        add_run(loss, 0, normalizations[i % len(normalizations)], lr, extra=extra)
+
+
+def test_a_search_shows_each_strategy_at_its_best_trial(sweep_dir: Path, add_run: AddRun) -> None:
+    add_search(add_run)
+    standings = ranked(sweep_dir)
+    assert standings.drawn == ("model.lr", "model.weight_decay")
+    assert [row.values["normalization.name"] for row in standings.best] == ["a", "b"]
+    assert [row.tries for row in standings.best] == [20, 20]
+    for row in standings.best:
+        tries = [r for r in standings.rows if r.values["normalization.name"] == row.label[14]]
+        nearest = min(tries, key=lambda r: abs(np.log10(float(r.values["model.lr"] or 1)) + 1))
+        assert row.values == nearest.values
+    result = report(sweep_dir)
+    assert not re.search(r"\d\.\d{6,}", result.text)
+    assert "[best of 20]" in result.text
+    assert "best trial of a search over learning rate and model.weight_decay" in " ".join(
+        result.text.split()
+    )
+    picture = result.figures["sensitivity"]
+    panels = picture.axes[:2]
+    for panel in panels:
+        assert (panel.get_xscale(), panel.get_yscale()) == ("log", "log")
+        points = [line for line in panel.lines if line.get_linestyle() == "None"]
+        assert sum(np.shape(line.get_xydata()) == (20, 2) for line in points) == 2
+
+
+def test_a_search_of_one_strategy_names_its_best_trial(sweep_dir: Path, add_run: AddRun) -> None:
+    add_search(add_run, 12, ["a"])
+    (sentence,) = headline(ranked(sweep_dir))
+    assert sentence.startswith("The best of 12 trials is lr=")
+    assert "no other strategy" in sentence
+
+
+def test_many_settings_that_learnt_nothing_are_counted(sweep_dir: Path, add_run: AddRun) -> None:
+    for number in range(20):
+        add_run(ENTROPY, 0, extra={"model": {"hidden": [number], "lr": 0.1}})
+    (note,) = (note for note in notes(ranked(sweep_dir)) if "learnt nothing" in note)
+    assert "with 20 of 20 settings" in note
+    assert note.count("hidden=") == 3
+    assert "and 17 more" in note
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100, 250])
+def test_tables_fit_the_terminal(
+    sweep_dir: Path, add_run: AddRun, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for seed in range(3):
+        for normalization in ("standardize", "quantile"):
+            add_run(0.123 + seed / 1000, seed, normalization, curve=(0.7,))
+    result = report(sweep_dir)
+    lines = result.text.splitlines()[:-1]  # the last is the page's path
+    assert max(map(len, lines)) <= min(columns, 100)
+    for text in ("0.1240", "[0.1235, 0.1245]", "(0.1230 to 0.1250)", "[0 of 3 did]", "0.9000"):
+        assert sum(text in line for line in lines) >= 2  # a row each
+
+
+def test_no_picture_collapses_under_many_long_names(sweep_dir: Path, add_run: AddRun) -> None:
+    # Warnings are errors here; matplotlib warns where text leaves no room for a panel.
+    for number in range(14):
+        long = f"{number}-{'a very long name ' * 8}{'unbroken' * 12}"
+        for seed in range(2):
+            extra = {"model": {"hidden": [4], "lr": 0.1 + number, "activation": long}}
+            add_run(0.1 + number / 50, seed, f"normalization {'x' * 90} {number % 3}", extra=extra)
+    for picture in report(sweep_dir).figures.values():
+        picture.savefig(io.BytesIO())
+        picture.canvas.draw()
+        for panel in picture.axes:
+            box = panel.get_window_extent()
+            width, height = box.width / picture.dpi, box.height / picture.dpi
+            assert height > 1
+            assert width > (0.1 if panel.get_label() == "<colorbar>" else 1)
+
+
 def test_the_files_are_the_same_when_written_again(sweep_dir: Path, add_run: AddRun) -> None:
     for seed in range(4):
         add_run(0.1 + seed / 100, seed)
@@ -305,8 +388,9 @@ def test_the_files_are_the_same_when_written_again(sweep_dir: Path, add_run: Add
 def test_settings_of_the_sweep_itself_are_heeded(sweep_dir: Path, add_run: AddRun) -> None:
     extra = {"report": {"tune": ["model.lr"], "target_loss": 0.3}}
     add_run(0.1, 0, extra=extra)
-    assert "epochs to training loss 0.3" in report(sweep_dir).text
-    assert "epochs to training loss 0.2" in report(sweep_dir, target_loss=0.2).text
+    for target in (0.3, 0.2):
+        report(sweep_dir, target_loss=None if target == 0.3 else target)
+        assert f"epochs to training loss {target:.4f}" in (sweep_dir / "report.md").read_text()
 
 
 def test_an_unknown_key_to_tune_is_refused(sweep_dir: Path, add_run: AddRun) -> None:

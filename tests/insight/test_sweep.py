@@ -6,9 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from normlab.errors import UserError
-from normlab.insight.settings import flatten, in_order, short_names, short_values, varying
+from normlab.insight.settings import (
+    flatten,
+    in_order,
+    searched,
+    short_names,
+    short_values,
+    varying,
+)
 from normlab.insight.sweep import read_sweep
 
 from .conftest import AddRun
@@ -135,4 +144,45 @@ def test_names_and_values_in_short() -> None:
     }
     assert in_order(["10", "b", "9", None, "a"]) == ["9", "10", "a", "b", None]
     assert short_values(["0.0123456", "0.1"]) == {"0.0123456": "0.01235", "0.1": "0.1"}
-    assert short_values(["0.1234561", "0.1234562"])["0.1234561"] == "0.1234561"
+    # More digits for those alone that 4 would not tell apart; whole numbers and words in full.
+    assert short_values(["0.1234561", "0.1234562", "0.0123456", "1e-05", "1048576", "true"]) == {
+        "0.1234561": "0.1234561",
+        "0.1234562": "0.1234562",
+        "0.0123456": "0.01235",
+        "1e-05": "1e-05",
+        "1048576": "1048576",
+        "true": "true",
+    }
+
+
+@given(st.sets(st.floats(1e-9, 1e9), min_size=1, max_size=20))
+def test_values_in_short_stay_apart_and_near(numbers: set[float]) -> None:
+    brief = short_values([str(number) for number in numbers])
+    assert len(set(brief.values())) == len(numbers)
+    for value, text in brief.items():
+        assert float(text) == pytest.approx(float(value or "nan"), rel=5e-4)
+
+
+def trials(n: int, seeds: int = 1) -> list[dict[str, str]]:
+    """A search over two numbers, one of them of the strategy "b" alone."""
+    return [
+        {
+            "n.name": "ab"[i % 2],
+            "model.lr": str(10 ** -(1 + i / 7)),
+            **({"n.size": str(i + 3)} if i % 2 else {}),
+            "seed": str(seed),
+        }
+        for i in range(n)
+        for seed in range(seeds)
+    ]
+
+
+def test_numbers_that_a_search_has_drawn() -> None:
+    keys = ("n.name", "model.lr", "n.size")
+    assert searched(trials(20), keys) == ("model.lr", "n.size")
+    assert searched(trials(20, seeds=6), keys) == ()  # each is run often enough to be compared
+    assert searched(trials(7), keys) == ()  # typed by hand
+    grid = [
+        {"n.name": name, "model.lr": lr} for name in "abcd" for lr in ("0.1", "0.2", "0.3", "0.4")
+    ]
+    assert searched(grid, keys[:2]) == ()

@@ -20,7 +20,14 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 
 from normlab.config import Settings
 from normlab.training import run_folder
-from normlab.training.run_folder import BEST, RunFolder, strict_json, write_atomically
+from normlab.training.run_folder import (
+    BEST,
+    FINAL_TAGS,
+    RATE_TAG,
+    RunFolder,
+    strict_json,
+    write_atomically,
+)
 
 RECORDS = [
     {"lr": 0.01, "train/loss": 0.7 / (i + 1), "val/loss": 0.75 / (i + 1), "val/auroc": math.nan}
@@ -67,7 +74,7 @@ def test_epochs_are_rows_and_events_however_often_they_are_written(
     for name in RECORDS[0]:
         expected = [record[name] for record in RECORDS]
         np.testing.assert_array_equal([float(row[name]) for row in rows], expected)
-        scalars = events.Scalars(name)
+        scalars = events.Scalars(RATE_TAG if name == "lr" else name)
         assert [event.step for event in scalars] == list(range(1, 8))
         np.testing.assert_array_equal([e.value for e in scalars], np.array(expected, np.float32))
     assert len(list(tmp_path.glob("events.*"))) == 1
@@ -117,10 +124,10 @@ def test_a_result_is_strict_json_and_a_row_of_events(tmp_path: Path) -> None:
     read = json.loads((tmp_path / "result.json").read_text("utf-8"), parse_constant=refuse)
     assert read == result(train={"loss": 0.1, "auroc": None}, threshold=[None, 91.0])
     events = read_events(tmp_path)
-    (event,) = events.Scalars("result/test_auroc")
+    (event,) = events.Scalars(f"{FINAL_TAGS}test_auroc")
     assert (event.step, event.value) == (7, np.float32(0.9))
     assert set(events.Tags()["scalars"]) == {
-        "result/train_loss", "result/train_auroc", "result/test_loss", "result/test_auroc"
+        f"{FINAL_TAGS}{name}" for name in ("train_loss", "train_auroc", "test_loss", "test_auroc")
     }  # fmt: skip
 
 
@@ -184,14 +191,14 @@ def test_a_finished_run_holds_its_epochs_twice_over(finished_run: Path) -> None:
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5]
     events = read_events(finished_run)
     for name in rows[0].keys() - {"epoch"}:
-        scalars = events.Scalars(name)
+        scalars = events.Scalars(RATE_TAG if name == "lr" else name)
         assert [event.step for event in scalars] == [1, 2, 3, 4, 5]
         values = np.array([float(row[name]) for row in rows], np.float32)
         np.testing.assert_array_equal([event.value for event in scalars], values)
     read = json.loads((finished_run / "result.json").read_text())
     for part in ("train", "val", "test"):
         for name, value in read[part].items():
-            (event,) = events.Scalars(f"result/{part}_{name}")
+            (event,) = events.Scalars(f"{FINAL_TAGS}{part}_{name}")
             assert event.value == np.float32(value)
     best = min(rows, key=lambda row: float(row["val/loss"]))
     assert read["val"]["loss"] == pytest.approx(float(best["val/loss"]), abs=1e-6)

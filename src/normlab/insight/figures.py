@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from normlab.insight.canvas import (
     GRID,
     INK,
+    LINE,
     PAPER,
     canvas,
+    clipped,
     entropy_line,
     label,
     legend,
@@ -23,7 +25,7 @@ from normlab.insight.canvas import (
     pictured,
     plain,
     title,
-    wrapped,
+    whole_numbers,
 )
 from normlab.insight.comparison import quantile
 from normlab.insight.landscapes import heat_map, sensitivity
@@ -69,10 +71,13 @@ def _loss_over_epochs(standings: Standings) -> Figure | None:
             bottom = min(bottom, np.min(median, initial=np.inf, where=np.isfinite(median)))
         if 0 < bottom < np.inf:
             log_axis(panel, "y")
+        whole_numbers(panel.xaxis)
         entropy_line(panel, standings, panel.axhline)
         label(panel, "epoch", loss_name(split))
-    legend(figure, rows, lambda row: row.label, points=False)
-    title(figure, standings, "Loss over epochs: median and quartiles over seeds")
+    legend(figure, rows, lambda row: row.label)
+    many = any(len(row.runs) > 1 for row in rows)
+    over = ": median and quartiles over seeds" if many else ""
+    title(figure, standings, f"Loss over epochs{over}")
     return figure
 
 
@@ -93,7 +98,9 @@ def _final_loss(standings: Standings) -> Figure | None:
     rows = pictured(standings)
     if not any(row.finished for row in rows):
         return None
-    figure, (panel,) = canvas(1, width=9.0, height=1.6 + 0.42 * len(rows))
+    names = [clipped(row.label) for row in rows]
+    lines = max(name.count("\n") for name in names)
+    figure, (panel,) = canvas(1, width=9.0, height=1.6 + (0.42 + lines * LINE) * len(rows))
     places: list[dict[tuple[str, ...], tuple[float, float]]] = []
     ticks, everything = [], []
     for index, row in enumerate(rows):
@@ -119,7 +126,7 @@ def _final_loss(standings: Standings) -> Figure | None:
             panel.plot([median] * 2, [index - 0.38, index + 0.38], color=INK, lw=2, zorder=4)
         everything += values[finite].tolist()
         lost = int(np.sum(~finite))
-        ticks.append(wrapped(row.label) + (f"\n({lost} diverged)" if lost else ""))
+        ticks.append(names[index] + (f"\n({lost} diverged)" if lost else ""))
         seeds = [run.seeds for run in row.finished]
         places.append(
             {
@@ -155,8 +162,8 @@ def _epochs_to_target(standings: Standings) -> Figure | None:
         for run in row.finished
         if run.name in row.arrivals
     ]
-    if not lengths:
-        return None
+    if not lengths or max(len(row.arrivals) for row in rows) < 2:
+        return None  # of one run each there is no distribution
     figure, (panel,) = canvas(1, width=9.0, height=4.2)
     for index, row in enumerate(rows):
         reached = np.sort([epoch for epoch in row.arrivals.values() if np.isfinite(epoch)])
@@ -169,11 +176,13 @@ def _epochs_to_target(standings: Standings) -> Figure | None:
         )
     arrived = [epoch for row in rows for epoch in row.arrivals.values() if np.isfinite(epoch)]
     if arrived and max(arrived) > 10 * min(arrived):
-        log_axis(panel, "x")
         panel.set_xlim(min(arrived) / 1.5, max(lengths) * 1.1)
+        log_axis(panel, "x")
+    else:
+        whole_numbers(panel.xaxis)
     panel.set_ylim(-0.03, 1.03)
     panel.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
     label(panel, "epoch", "share of runs that got there")
-    legend(figure, rows, lambda row: row.label, points=False)
+    legend(figure, rows, lambda row: row.label)
     title(figure, standings, f"Epochs to {target_name(standings)}")
     return figure

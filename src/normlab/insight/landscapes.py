@@ -8,13 +8,16 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from normlab.insight.canvas import (
     INK,
+    LETTER,
     MOST,
     MUTED,
     PAPER,
     canvas,
+    clipped,
     entropy_line,
     label,
     legend,
@@ -32,6 +35,8 @@ from normlab.insight.words import loss_name
 
 _COLOURS = "cividis_r"  # even in lightness, the same to colour-blind people; bright is low
 _MOST_CELLS = 24  # along an axis of a heat map
+_NAME = 24  # letters of a name along it
+_MOST_PANELS = 4
 
 
 def heat_map(standings: Standings) -> Figure | None:
@@ -39,7 +44,7 @@ def heat_map(standings: Standings) -> Figure | None:
     choices = {
         key: in_order([row.values[key] for row in rows])
         for key in standings.sweep.keys
-        if 2 <= len({row.values[key] for row in rows}) <= _MOST_CELLS
+        if 2 <= len({row.values[key] for row in rows}) <= _MOST_CELLS and key not in standings.drawn
     }
     own = [key for key in choices if not is_task(key)]
     tasks = list(dict.fromkeys(row.task for row in rows)) if len(own) >= 2 else [None]
@@ -62,7 +67,17 @@ def heat_map(standings: Standings) -> Figure | None:
     if len(known) == 0:
         return None
     wide, high = len(choices[across]), len(choices[down])
-    figure, panels = canvas(len(medians), width=2.8 + 0.62 * wide, height=1.6 + 0.42 * high)
+    names = {}
+    for key in keys:
+        brief = short_values(choices[key])
+        names[key] = [clipped(brief[value] or "-", _NAME, lines=1) for value in choices[key]]
+    longest = {key: max(map(len, names[key])) * LETTER for key in keys}
+    slant = longest[across] > 6 * LETTER
+    figure, panels = canvas(
+        len(medians),
+        width=2.0 + longest[down] + 0.62 * wide,
+        height=1.6 + 0.42 * high + slant * 0.6 * longest[across],
+    )
     log = known.min() > 0 and known.max() > 5 * known.min()
     norm = (LogNorm if log else Normalize)(known.min(), known.max())
     for panel, cells, task in zip(panels, medians, tasks, strict=False):
@@ -80,18 +95,17 @@ def heat_map(standings: Standings) -> Figure | None:
             (across, panel.xaxis, panel.set_xticks),
             (down, panel.yaxis, panel.set_yticks),
         ):
-            brief = short_values(choices[key])
-            words = [plain(brief[value] or "-") for value in choices[key]]
-            set_ticks(np.arange(len(words)) + 0.5, words)
+            set_ticks(np.arange(len(names[key])) + 0.5, [plain(name) for name in names[key]])
             axis.set_tick_params(length=0)
-        if any(len(v or "") > 6 for v in choices[across]):
+        if slant:
             panel.tick_params(axis="x", rotation=35)
         panel.invert_yaxis()
         label(panel, standings.names[across], standings.names[down])
         panel.grid(visible=False)
         panel.spines[:].set_visible(False)
         if task is not None and task:
-            panel.set_title(plain(", ".join(v for v in task if v)), fontsize=9, color=INK)
+            words = clipped(", ".join(v for v in task if v), 32, lines=2)
+            panel.set_title(plain(words), fontsize=9, color=INK)
     bar = figure.colorbar(ScalarMappable(norm, _COLOURS), ax=panels)
     bar.set_label(f"median {loss_name(standings.criterion)}", color=INK, fontsize=9)
     bar.ax.set_facecolor(PAPER)
@@ -111,7 +125,7 @@ def sensitivity(standings: Standings) -> Figure | None:
     own = [key for key in standings.sweep.keys if not is_task(key)]
     swept = standings.tuned or tuple(own if len(own) == 1 else ())
     numbers = {key: {as_number(row.values[key]) for row in standings.rows} for key in swept}
-    numeric = [key for key in swept if len(numbers[key] - {None}) > 1]
+    numeric = [key for key in swept if len(numbers[key] - {None}) > 1][:_MOST_PANELS]
     if not numeric or not standings.sweep.finished:
         return None
 
@@ -122,24 +136,24 @@ def sensitivity(standings: Standings) -> Figure | None:
     for row in pictured(standings) if standings.tuned else standings.best:
         chosen.setdefault(strategy(row), row)
     strategies = list(chosen.values())[:MOST]
-    figure, panels = canvas(len(numeric), width=8.2 / len(numeric) + 0.8, height=4.2)
+    figure, panels = canvas(len(numeric), width=max(8.2 / len(numeric), 3.6) + 0.8, height=4.2)
+    tried = {
+        key: [
+            row for row in standings.rows if row.finished and as_number(row.values[key]) is not None
+        ]
+        for key in numeric
+    }
     for panel, key in zip(panels, numeric, strict=True):
         everything = []
         for index, best in enumerate(strategies):
-            tries: dict[float, Standing] = {}
-            for row in standings.rows:
-                place = as_number(row.values[key])
-                if strategy(row) != strategy(best) or place is None or not row.finished:
-                    continue
-                if place not in tries or _median(row, standings) < _median(tries[place], standings):
-                    tries[place] = row
-            x = np.array(sorted(tries))
-            kept = [tries[place].measures[standings.selection] for place in x]
-            y = np.array([[s.q1, s.median, s.q3] for s in kept]).T.reshape(3, len(x))
-            y[~np.isfinite(y)] = np.nan
+            own = [row for row in tried[key] if strategy(row) == strategy(best)]
             colour, dashes, marker = look(index)
-            panel.fill_between(x, y[0], y[2], color=colour, alpha=0.15, linewidth=0)
-            panel.plot(x, y[1], color=colour, ls=dashes, marker=marker, ms=5, lw=1.6)
+            x, y = _along(own, key, standings)
+            if key in standings.drawn:  # other keys differ too: a line would join what is apart
+                panel.plot(x, y[1], color=colour, ls="", marker=marker, ms=4.5, alpha=0.75)
+            else:
+                panel.fill_between(x, y[0], y[2], color=colour, alpha=0.15, linewidth=0)
+                panel.plot(x, y[1], color=colour, ls=dashes, marker=marker, ms=5, lw=1.6)
             ring = as_number(best.values[key])
             if standings.tuned and ring is not None:
                 median = best.measures[standings.selection].median
@@ -147,19 +161,38 @@ def sensitivity(standings: Standings) -> Figure | None:
             everything += y[1][np.isfinite(y[1])].tolist()
         if everything and min(everything) > 0:
             log_axis(panel, "y")
-        tried = [n for row in standings.rows if (n := as_number(row.values[key])) is not None]
-        places = sorted(set(tried))
+        places = sorted(numbers[key] - {None})  # type: ignore[type-var]
         if places[0] > 0 and places[-1] > 5 * places[0]:
             log_axis(panel, "x")
         if len(places) <= 8:
             panel.set_xticks(places)
             panel.minorticks_off()
         entropy_line(panel, standings, panel.axhline)
-        label(panel, key, f"median {loss_name(standings.selection)}")
-    legend(figure, strategies, lambda row: _without(row, standings, swept), points=True)
+        label(panel, key, f"{'' if standings.drawn else 'median '}{loss_name(standings.selection)}")
+    legend(
+        figure, strategies, lambda row: _without(row, standings, swept), not standings.drawn, True
+    )
     ringed = ", the chosen value ringed" if standings.tuned else ""
-    title(figure, standings, f"Sensitivity: median and quartiles over seeds{ringed}")
+    drawn = "a point a trial" if standings.drawn else "median and quartiles over seeds"
+    title(figure, standings, f"Sensitivity: {drawn}{ringed}")
     return figure
+
+
+def _along(
+    rows: Sequence[Standing], key: str, standings: Standings
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Values of the key (n,), and the loss's quartiles (3, n), nan where it diverged.
+
+    All of a search's trials; else, where other tuned keys vary too, the best at each value.
+    """
+    points = [(as_number(row.values[key]) or 0.0, row) for row in rows]
+    if key not in standings.drawn:
+        best_last = sorted(points, key=lambda point: -_median(point[1], standings))
+        points = list(dict(best_last).items())
+    points.sort(key=lambda point: point[0])
+    summaries = [row.measures[standings.selection] for _, row in points]
+    y = np.array([[s.q1, s.median, s.q3] for s in summaries]).T.reshape(3, len(points))
+    return np.array([place for place, _ in points]), np.where(np.isfinite(y), y, np.nan)
 
 
 def _median(row: Standing, standings: Standings) -> float:
@@ -168,7 +201,7 @@ def _median(row: Standing, standings: Standings) -> float:
 
 def _without(row: Standing, standings: Standings, keys: Sequence[str]) -> str:
     kept = [
-        f"{standings.names[key]}={value}"
+        f"{standings.names[key]}={standings.short[key][value]}"
         for key, value in row.values.items()
         if key not in keys and value is not None
     ]

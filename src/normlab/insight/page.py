@@ -22,8 +22,8 @@ from normlab.insight.tables import Cell, Table
 _CAPTIONS = {
     "loss_over_epochs": "A line is the median over the runs of a setting, its band their "
     "quartiles. Unfinished runs are drawn as far as they have got.",
-    "final_loss": "Thin lines join the runs of equal seeds in neighbouring rows: lines that all "
-    "lean one way are a difference that does not hang on the seed.",
+    "final_loss": "Thin lines (up to 30 seeds) join equal seeds of neighbouring rows: lines that "
+    "all lean one way are a difference that does not hang on the seed.",
     "epochs_to_target": "How many of the finished runs have reached the target by an epoch. A "
     "line that ends below 100 % is the share of runs that never did.",
     "heat_map": "Bright is low. Empty cells were not run.",

@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import os
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from normlab.errors import UserError
-from normlab.insight.canvas import MOST
 from normlab.insight.figures import figures
 from normlab.insight.page import page
 from normlab.insight.settings import SEEDS
@@ -22,9 +20,8 @@ from normlab.insight.standing import MEASURES, SPLITS
 from normlab.insight.standings import Standings, rank
 from normlab.insight.sweep import read_sweep
 from normlab.insight.tables import Cell, Table, tables
+from normlab.insight.terminal import terminal
 from normlab.insight.words import LEGEND, METHOD, headline, notes, what_varies
-
-_WIDTH = 100  # of prose in a terminal
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,44 +70,6 @@ def report(
     except OSError as error:
         raise UserError(f"cannot write the report in {sweep_dir}: {error.strerror}") from error
     return Report(terminal(standings, files[-1]), drawn, files)
-
-
-def terminal(standings: Standings, page_path: Path) -> str:
-    """The sentence, the notes, and the tables of the best settings."""
-    parts = [*(_wrap(sentence) for sentence in headline(standings)), ""]
-    parts += [_wrap(note, "- ") for note in notes(standings)]
-    for table in tables(standings, standings.best[:MOST]):
-        parts += ["", *_columns(table)]
-    if len(standings.best) > MOST:
-        parts += ["", f"The best {MOST} of {len(standings.best)}; the others are in the report."]
-    parts += ["", _wrap(LEGEND), _wrap(METHOD), "", f"Report: {page_path}"]
-    return "\n".join(parts)
-
-
-def _columns(table: Table) -> list[str]:
-    """Two lines a row: figure and spread, then the interval."""
-    lines: list[tuple[str, ...]] = [table.head]
-    for row in table.rows:
-        lines.append(tuple(f"{cell.main} {cell.spread}".strip() for cell in row))
-        if any(cell.interval for cell in row):
-            lines.append(tuple(cell.interval for cell in row))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = [
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    return [padded[0], "-" * len(padded[0]), *padded[1:]]
-
-
-def _wrap(text: str, bullet: str = "") -> str:
-    return textwrap.fill(
-        text,
-        _WIDTH,
-        initial_indent=bullet,
-        subsequent_indent=" " * len(bullet),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def markdown(standings: Standings) -> str:

@@ -6,11 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from normlab.insight.comparison import FEWEST
+
 Flat = dict[str, str]
 """A configuration as dotted key -> value written as in an override: `{"model.lr": "0.01"}`."""
 
 SEEDS = ("seed", "data.seed")  # runs that differ in these alone are one setting, tried again
 _TRAINS_NOTHING = ("report.", "checkpoint.", "trainer.enable_")  # what is written, shown, kept
+_FEWEST_TRIALS = 8  # of a search; fewer are a choice of values that a user has typed
+_NEARLY_ALL = 0.8
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Flat:
@@ -102,10 +106,40 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def short_values(values: Sequence[str | None]) -> dict[str | None, str]:
-    """Values for the eye: numbers to 4 digits where these still tell them apart."""
-    brief = {}
-    for value in set(values):
-        number = as_number(value)
-        written = "" if value is None else value
-        brief[value] = f"{number:.4g}" if number is not None and len(written) > 6 else written
-    return brief if len(set(brief.values())) == len(brief) else {v: v or "" for v in brief}
+    """Values for the eye: 4 significant digits, more only where these would not tell two apart."""
+    brief = {value: _rounded(value, 4) for value in set(values)}
+    for digits in range(5, 18):
+        shown = list(brief.values())
+        alike = [value for value, text in brief.items() if shown.count(text) > 1]
+        if not alike:
+            return brief
+        brief |= {value: _rounded(value, digits) for value in alike}
+    return {value: value or "" for value in brief}
+
+
+def _rounded(value: str | None, digits: int) -> str:
+    number = as_number(value)
+    if value is None or number is None or not set(value) & set(".e"):  # whole numbers in full
+        return value or ""
+    return min(value, f"{number:.{digits}g}", key=len)
+
+
+def searched(configs: Sequence[Flat], keys: Sequence[str]) -> tuple[str, ...]:
+    """The keys that a search has drawn at random: each trial has numbers of its own.
+
+    That is where nearly all trials (the runs of equal `keys`) differ in a number, and none is run
+    often enough for an interval. Compared as they stand, they would be settings of one run each.
+    """
+    trials: dict[tuple[str | None, ...], int] = {}
+    for config in configs:
+        values = tuple(config.get(key) for key in keys)
+        trials[values] = trials.get(values, 0) + 1
+    if len(trials) < _FEWEST_TRIALS or sorted(trials.values())[len(trials) // 2] >= FEWEST:
+        return ()
+    drawn = []
+    for place, key in enumerate(keys):
+        own = [values[place] for values in trials if values[place] is not None]
+        numeric = all(as_number(value) is not None for value in own)
+        if numeric and len(set(own)) > _NEARLY_ALL * len(own) and len(own) >= FEWEST:
+            drawn.append(key)
+    return tuple(drawn)

@@ -42,6 +42,7 @@ class Standing:
         arrivals: finished run's name -> its first epoch at the target loss, inf for never.
         epochs: the arrivals in short; `reached` the share of runs that got there.
         opponent: the best other setting of the task, None where there is none; `duel` with it.
+        tries: how many settings it was chosen from: those that differ in tuned keys alone.
         edge: tuned keys whose best value is the least or the largest of several tried.
     """
 
@@ -58,6 +59,7 @@ class Standing:
     reached: Share
     opponent: str | None = None
     duel: Duel | None = None
+    tries: int = 1
     edge: tuple[str, ...] = ()
 
 

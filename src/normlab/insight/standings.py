@@ -8,6 +8,7 @@
   first in this order that is not the setting itself.
 - Where a tuned key (the learning rate) varies, settings that differ in it alone are one strategy,
   shown at the value with the lowest median validation loss (training loss where there is none).
+- Keys that a search has drawn at random, a value of its own for each trial, are tuned keys too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from normlab.insight.comparison import FEWEST_TO_WIN, duel
-from normlab.insight.settings import as_number, short_names, short_values
+from normlab.insight.settings import as_number, searched, short_names, short_values
 from normlab.insight.standing import SPLITS, Short, Standing, by_seed, is_task, order, standing
 from normlab.insight.sweep import Run, Sweep
 
@@ -42,9 +43,11 @@ class Standings:
         rows: every setting; settings of equal rank in different tasks stand together.
         best: the same with each strategy at its best tuned value; `rows` where none is tuned.
         names: varying key -> short name.
+        short: varying key -> value -> the value in short.
         criterion: "test/loss", say: what ranks.
         selection: "val/loss", say: what chose the tuned values.
         tuned: the tuned keys that vary, empty where there is nothing to tune for.
+        drawn: those of them that a search has drawn, see `searched`.
         tries: how many settings each strategy was tried at, the least and the most.
         target: the loss to reach; None is TARGET_SHARE of each run's label entropy.
         fixed: tuned keys that do not vary -> their one value.
@@ -55,9 +58,11 @@ class Standings:
     best: tuple[Standing, ...]
     verdicts: tuple[Verdict, ...]
     names: dict[str, str]
+    short: Short
     criterion: str
     selection: str
     tuned: tuple[str, ...]
+    drawn: tuple[str, ...]
     tries: tuple[int, int]
     target: float | None
     fixed: dict[str, str]
@@ -80,14 +85,19 @@ def rank(
         for values, runs in groups.items()
     ]
 
-    tuned = tuple(key for key in keys if key in tune and not is_task(key))
-    if not any(key not in tuned and not is_task(key) for key in keys):
+    own = [key for key in keys if not is_task(key)]
+    drawn = tuple(k for k in searched([run.config for run in sweep.runs], keys) if k in own)
+    tuned = tuple(key for key in own if key in tune or key in drawn)
+    if len(tuned) == len(own) and not drawn:
         tuned = ()  # nothing else varies: the tuned values are themselves what is compared
     strategies: dict[tuple[str | None, ...], list[Standing]] = {}
     for row in rows:
         strategy = tuple(value for key, value in row.values.items() if key not in tuned)
         strategies.setdefault(strategy, []).append(row)
-    best = [_at_its_best(tries, selection, tuned) for tries in strategies.values()]
+    best = [
+        _at_its_best(tries, selection, [key for key in tuned if key not in drawn])
+        for tries in strategies.values()
+    ]
     tries = [len(group) for group in strategies.values()]
 
     ranked = _with_duels(rows, criterion)
@@ -99,9 +109,11 @@ def rank(
         best=ranked_best,
         verdicts=_verdicts(ranked_best, names, short),
         names=names,
+        short=short,
         criterion=criterion,
         selection=selection,
         tuned=tuned,
+        drawn=drawn,
         tries=(min(tries), max(tries)),
         target=target,
         fixed={key: v.pop() or "" for key, v in one_value.items() if len(v) == 1 and None not in v},
@@ -114,16 +126,16 @@ def _loss_of_all(sweep: Sweep, splits: Sequence[str]) -> str:
     return next(shared, "train/loss")
 
 
-def _at_its_best(tries: list[Standing], selection: str, tuned: Sequence[str]) -> Standing:
+def _at_its_best(tries: list[Standing], selection: str, chosen: Sequence[str]) -> Standing:
     best = min(tries, key=lambda row: order(row, selection))
     edge = []
-    for key in tuned:
+    for key in chosen:
         tried = [as_number(row.values[key]) for row in tries if row.finished]
         numbers = [number for number in tried if number is not None]
         ends = (min(numbers), max(numbers)) if len(set(numbers)) > 2 else ()
         if as_number(best.values[key]) in ends:
             edge.append(key)
-    return replace(best, edge=tuple(edge))
+    return replace(best, tries=len(tries), edge=tuple(edge))
 
 
 def _with_duels(rows: Sequence[Standing], criterion: str) -> tuple[Standing, ...]:

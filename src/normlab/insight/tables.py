@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from normlab.insight.comparison import FEWEST, Share, Summary
-from normlab.insight.settings import short_values
 from normlab.insight.standing import Standing
 from normlab.insight.standings import Standings
 from normlab.insight.words import loss_name, number, percent, probability, target_name
@@ -27,9 +26,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
+    """`n_settings` columns that name a row, then its figures."""
+
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    n_settings: int
 
 
 def tables(standings: Standings, rows: Sequence[Standing]) -> tuple[Table, Table]:
@@ -37,7 +39,7 @@ def tables(standings: Standings, rows: Sequence[Standing]) -> tuple[Table, Table
     tasks = list(dict.fromkeys(row.task for row in rows))
     rows = sorted(rows, key=lambda row: tasks.index(row.task))
     keys = standings.sweep.keys
-    values = {key: short_values([row.values[key] for row in standings.rows]) for key in keys}
+    values = standings.short
     heads = tuple(standings.names[key] for key in keys) or ("setting",)
     leads = [
         tuple(Cell(values[key][row.values[key]] or "-") for key in keys) or (Cell(row.label),)
@@ -68,8 +70,18 @@ def tables(standings: Standings, rows: Sequence[Standing]) -> tuple[Table, Table
     head = ("runs", "learnt nothing", loss_name(criterion))
     target = f"epochs to {target_name(standings)}"
     return (
-        Table("Comparison", (*heads, *head, target, "beats the best other"), tuple(contest)),
-        Table("Other measures", (*heads, *(loss_name(name) for name in others)), tuple(measures)),
+        Table(
+            "Comparison",
+            (*heads, *head, target, "beats the best other"),
+            tuple(contest),
+            len(heads),
+        ),
+        Table(
+            "Other measures",
+            (*heads, *(loss_name(name) for name in others)),
+            tuple(measures),
+            len(heads),
+        ),
     )
 
 
@@ -79,7 +91,9 @@ def _known(measure: str, rows: Sequence[Standing]) -> bool:
 
 def _runs(row: Standing) -> Cell:
     unfinished = len(row.runs) - len(row.finished)
-    return Cell(str(len(row.finished)), f"+{unfinished} unfinished" if unfinished else "")
+    spread = [f"+{unfinished} unfinished"] if unfinished else []
+    spread += [f"[best of {row.tries}]"] if row.tries > 1 else []
+    return Cell(str(len(row.finished)), " ".join(spread))
 
 
 def _share(value: Share) -> Cell:
@@ -102,7 +116,7 @@ def _interval(value: Summary) -> str:
 def _epochs(row: Standing) -> Cell:
     if row.epochs.n == 0:
         return Cell("-")
-    reached = f"{row.reached.count:g} of {row.reached.n} reached it"
+    reached = f"{row.reached.count:g} of {row.reached.n} did"
     if math.isinf(row.epochs.median):
         return Cell("never", f"[{reached}]")
     spread = ", ".join(_epoch(value) for value in (row.epochs.q1, row.epochs.q3))
@@ -128,4 +142,4 @@ def _wins(row: Standing) -> Cell:
     interval = ""
     if wins.n >= FEWEST:
         interval = f"({probability(wins.low)} to {probability(wins.high)})"
-    return Cell(probability(wins.value), f"[{wins.count:g} of {wins.n} seeds]", interval)
+    return Cell(probability(wins.value), f"[{wins.count:g} of {wins.n}]", interval)

@@ -13,12 +13,12 @@ SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 LEGEND = (
     "Each cell: the median over seeds [its quartiles], below it (the 95 % interval). 'beats the "
     "best other' is the probability, over seeds that both were run with, of the lower final loss "
-    "(ties count half); the best other is the setting with the lowest median among the others."
+    "[seeds won; ties count half]; the best other is the one with the lowest median of the others."
 )
 METHOD = (
-    "Intervals: percentile bootstrap for medians, exact (Clopper-Pearson) for shares and "
-    f"probabilities; none below {FEWEST} runs, and below {FEWEST_TO_WIN} a median's covers less "
-    "than 95 %."
+    "Intervals: percentile bootstrap for medians; exact (Clopper-Pearson) for shares and "
+    "probabilities, since the bootstrap of 6 wins in 6 seeds would be [1, 1], as sure as 600 in "
+    f"600. None below {FEWEST} runs; below {FEWEST_TO_WIN} a median's covers less than 95 %."
 )
 
 
@@ -62,6 +62,11 @@ def _verdict(verdict: Verdict, standings: Standings) -> str:
         return f"{on}No run has finished yet: nothing to compare."
     ours = leader.measures[standings.criterion]
     if verdict.outcome == "alone" or other is None or leader.duel is None:
+        if leader.tries > 1:
+            return (
+                f"{on}The best of {leader.tries} trials is {leader.own}: median {measure} "
+                f"{number(ours.median)}; there is no other strategy to compare it with."
+            )
         return (
             f"{on}Only one setting has finished runs, {leader.own}: median {measure} "
             f"{number(ours.median)}; nothing to compare it with."
@@ -84,10 +89,11 @@ def _verdict(verdict: Verdict, standings: Standings) -> str:
             f"{on}The runs cannot tell: {leader.own} leads ({medians}), but no seed was run "
             "with both; run them with equal seeds."
         )
+    at_best = " of each strategy at its best trial" if standings.drawn else ""
     if verdict.outcome == "few":
         return (
             f"{on}The runs cannot tell yet: {leader.own} leads ({medians}; {seeds}), but fewer "
-            f"than {FEWEST_TO_WIN} paired seeds never suffice; run more seeds."
+            f"than {FEWEST_TO_WIN} paired seeds never suffice; run more seeds{at_best}."
         )
     return (
         f"{on}The runs cannot tell {leader.own} from {other.own}: {medians}; {seeds} "
@@ -125,8 +131,9 @@ def _about_runs(standings: Standings) -> list[str]:
     lost = [row.label for row in standings.best if row.nothing.n and row.nothing.value > 0.5]
     if lost:
         said.append(
-            f"Most runs learnt nothing (training loss within 2 % of the label entropy) with: "
-            f"{_some(lost)}. Such losses differ by chance alone."
+            f"Most runs learnt nothing (training loss within 2 % of the label entropy) with "
+            f"{len(lost)} of {len(standings.best)} settings: {_some(lost)}. Such losses differ by "
+            "chance alone."
         )
     few = [row.label for row in standings.best if 0 < len(row.finished) < FEWEST]
     if few and len(few) == sum(1 for row in standings.best if row.finished):
@@ -144,11 +151,17 @@ def _about_runs(standings: Standings) -> list[str]:
 
 def _about_tuning(standings: Standings) -> list[str]:
     said = []
-    names = " and ".join(_spoken(key) for key in standings.tuned)
+    names = _tuned(standings)
     if standings.tuned:
+        at = f"best {names}" if not standings.drawn else f"best trial of a search over {names}"
+        one_run = max(len(row.runs) for row in standings.rows) == 1
         said.append(
-            f"Each strategy is shown at its best {names}, chosen by the median "
-            f"{loss_name(standings.selection)} over its seeds."
+            f"Each strategy is shown at its {at}, chosen by the "
+            + (
+                f"{loss_name(standings.selection)} of one run, which may be luck."
+                if one_run
+                else f"median {loss_name(standings.selection)} over its seeds."
+            )
         )
         if standings.selection.startswith("train"):
             said.append("There is no validation split: that choice was made on training rows.")
@@ -157,9 +170,12 @@ def _about_tuning(standings: Standings) -> list[str]:
                 "The same losses chose it and rank the strategies, which flatters all of them."
             )
         if standings.tries[0] != standings.tries[1]:
+            had, of = (
+                ("had", "trials") if standings.drawn else ("were tried at", f"values of {names}")
+            )
             said.append(
-                f"The strategies were tried at {standings.tries[0]} to {standings.tries[1]} "
-                f"values of {names}: more tries are an advantage."
+                f"The strategies {had} {standings.tries[0]} to {standings.tries[1]} {of}: "
+                "more tries are an advantage."
             )
         edge = [row.label for row in standings.best if row.edge]
         if edge:
@@ -209,6 +225,10 @@ def _spoken(key: str) -> str:
     return "learning rate" if key == "model.lr" else key
 
 
-def _some(labels: list[str], most: int = 6) -> str:
+def _tuned(standings: Standings) -> str:
+    return " and ".join(_spoken(key) for key in standings.tuned)
+
+
+def _some(labels: list[str], most: int = 3) -> str:
     more = f" and {len(labels) - most} more" if len(labels) > most else ""
     return "; ".join(labels[:most]) + more

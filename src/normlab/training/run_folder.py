@@ -30,6 +30,9 @@ METRICS = "metrics.csv"
 RESULT = "result.json"
 BEST = "checkpoints/best.ckpt"
 LAST = "checkpoints/last.ckpt"
+# TensorBoard opens the first two groups of tags by the alphabet: the curves, `train` and `val`.
+RATE_TAG = "train/lr"
+FINAL_TAGS = "when_done/"
 NOT_OF_THE_RUN = ("report.", "trainer.enable_progress_bar")  # settings that change no figure
 
 
@@ -59,7 +62,8 @@ class RunFolder:
     def log_epoch(self, epoch: int, record: dict[str, float]) -> None:
         """An epoch's metrics; `epoch` counts the finished ones, so the first is 1."""
         self._rows.append({"epoch": epoch, **record})
-        self._events.append(scalars(epoch, record, time.time()))
+        tagged = {RATE_TAG if name == "lr" else name: value for name, value in record.items()}
+        self._events.append(scalars(epoch, tagged, time.time()))
 
     def flush(self, at_most_every: float = 0.0) -> None:
         """Appends what was logged to metrics.csv and to the events.
@@ -94,7 +98,7 @@ class RunFolder:
         """result.json, which marks the run as finished, and its figures for TensorBoard."""
         now = time.time()
         metrics = {
-            f"result/{part}_{name}": value
+            f"{FINAL_TAGS}{part}_{name}": value
             for part in ("train", "val", "test")
             for name, value in (result[part] or {}).items()
         }

@@ -1,0 +1,231 @@
+"""What TensorBoard itself shows of runs and of a sweep: asked over HTTP, then seen in a browser.
+
+One sweep of 2 normalizations x 3 seeds, one run that was ended amid its training.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import ProxyHandler, Request, build_opener
+
+import numpy as np
+import pytest
+import yaml
+from matplotlib.image import imread
+
+from normlab.insight.sweep import read_sweep
+from normlab.training.run_folder import FINAL_TAGS, RATE_TAG, RunFolder
+
+from ..conftest import QUIET, run_door
+
+N_RUNS, UNFINISHED = 6, "ended"
+FINALS = [f"{part}_{name}" for part in ("train", "val", "test") for name in ("loss", "accuracy")]
+PATIENCE = 60  # seconds
+
+ask = build_opener(ProxyHandler({})).open  # the loopback address needs no proxy
+
+
+def get(url: str, content: Any = None) -> Any:
+    data = None if content is None else json.dumps(content).encode()
+    with ask(Request(url, data, {"content-type": "application/json"}), timeout=PATIENCE) as reply:
+        body = reply.read()
+        return json.loads(body) if "json" in reply.headers["content-type"] else body
+
+
+def wait_for(question: Callable[[], Any]) -> Any:
+    """The first true answer."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if answer := question():
+            return answer
+        time.sleep(0.3)
+    raise AssertionError(f"not so after {PATIENCE} s")
+
+
+@contextmanager
+def server(command: list[str], address: str) -> Iterator[str]:
+    """Runs a server, until the caller is done; gives the port that it has chosen."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    try:
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if port := re.search(address, line):
+                yield port[1]
+                return
+        raise AssertionError("".join(said))
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tensorboard") / "rates"
+    choices = ["normalization=none,standardize", "seed=0,1,2", "trainer.max_epochs=3"]
+    assert run_door("-m", *choices, f"hydra.sweep.dir={folder}", *QUIET) == 0
+    ended = RunFolder(folder / UNFINISHED)
+    ended.path.mkdir()
+    settings = yaml.safe_load((folder / "0" / "config.yaml").read_text("utf-8"))
+    ended.write_settings({**settings, "seed": 9})
+    ended.log_epoch(1, {"lr": 0.01, "train/loss": 0.5, "val/loss": 0.25})
+    ended.flush()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tensorboard(sweep: Path) -> Iterator[str]:
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(sweep.parent)]
+    command += ["--host", "127.0.0.1", "--port", "0"]
+    with server(command, r"http://127\.0\.0\.1:(\d+)/") as port:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(lambda: len(get(f"{url}/data/runs")) == N_RUNS + 2)
+        wait_for(lambda: len(session_groups(url)) == N_RUNS + 1)
+        yield url
+
+
+def session_groups(url: str) -> list[dict[str, Any]]:
+    """The rows of the HParams page."""
+    statuses = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
+    wanted = {"allowedStatuses": statuses, "colParams": [], "startIndex": 0, "sliceSize": 1000}
+    reply = get(f"{url}/data/plugin/hparams/session_groups", {"experimentName": "", **wanted})
+    return reply.get("sessionGroups", [])
+
+
+def test_every_run_has_its_settings_and_final_metrics(sweep: Path, tensorboard: str) -> None:
+    groups = {group["name"]: group for group in session_groups(tensorboard)}
+    assert groups.keys() == {f"rates/{name}" for name in (*map(str, range(N_RUNS)), UNFINISHED)}
+    runs = {run.name: run for run in read_sweep(sweep).runs}
+    for name, group in groups.items():
+        run = runs[name.removeprefix("rates/")]
+        shown = group["hparams"]
+        assert run.config.keys() == shown.keys()
+        assert shown["normalization.name"] == run.config["normalization.name"]
+        assert shown["model.lr"] == float(run.config["model.lr"])
+        assert shown["seed"] == float(run.config["seed"])
+        (session,) = group["sessions"]
+        metrics = {metric["name"]["tag"]: metric["value"] for metric in session["metricValues"]}
+        assert "hp_metric" not in metrics
+        if run.name == UNFINISHED:
+            assert metrics == {RATE_TAG: pytest.approx(0.01), "train/loss": 0.5, "val/loss": 0.25}
+            continue
+        assert session["status"] == "STATUS_SUCCESS"
+        assert run.finals is not None
+        for final in FINALS:
+            value = run.finals[final.replace("_", "/")]
+            assert metrics[f"{FINAL_TAGS}{final}"] == pytest.approx(value, rel=1e-6)
+
+
+def test_the_page_offers_what_differs_first_and_no_more_metrics_than_there_are(
+    tensorboard: str,
+) -> None:
+    reply = get(f"{tensorboard}/data/plugin/hparams/experiment", {"experimentName": ""})
+    differing = [info["name"] for info in reply["hparamInfos"] if info["differs"]]
+    assert set(differing) == {"normalization.name", "seed"}
+    assert [info["name"] for info in reply["hparamInfos"]][: len(differing)] == differing
+    tags = {info["name"]["tag"] for info in reply["metricInfos"]}
+    # It opens the first two groups of tags: the curves.
+    assert sorted({f"{tag.partition('/')[0]}/" for tag in tags}) == ["train/", "val/", FINAL_TAGS]
+    assert tags >= {f"{FINAL_TAGS}{final}" for final in FINALS}
+
+
+def test_curves_are_those_of_the_files(sweep: Path, tensorboard: str) -> None:
+    run = read_sweep(sweep).runs[0]
+    for tag, curve in run.curves.items():
+        query = urlencode({"tag": tag, "run": f"rates/{run.name}"})
+        points = get(f"{tensorboard}/data/plugin/scalars/scalars?{query}")
+        assert [step for _, step, _ in points] == [1, 2, 3]
+        np.testing.assert_allclose([value for *_, value in points], curve, rtol=1e-6)
+
+
+def test_pictures_stand_under_the_sweep(tensorboard: str) -> None:
+    by_run = get(f"{tensorboard}/data/plugin/images/tags")
+    assert by_run.keys() == {"rates"}
+    assert {"sweep/loss_over_epochs", "sweep/final_loss", "sweep/epochs_to_target"} == by_run[
+        "rates"
+    ].keys()
+    for tag in by_run["rates"]:
+        query = urlencode({"tag": tag, "run": "rates", "sample": 0})
+        (sample,) = get(f"{tensorboard}/data/plugin/images/images?{query}")
+        image = get(f"{tensorboard}/data/plugin/images/individualImage?{sample['query']}")
+        pixels = imread(io.BytesIO(image))
+        assert min(pixels.shape[:2]) > 200
+        assert pixels[..., :3].std() > 0.05  # something is drawn
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A session of chromedriver, as the address of its HTTP interface."""
+    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if None in programs:
+        pytest.skip("chromium and chromedriver are not installed")
+    chromium, chromedriver = map(str, programs)
+    profile = tmp_path_factory.mktemp("chromium")
+    flags = ["headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "no-first-run"]
+    flags += ["disable-background-networking", "disable-component-update", "disable-sync"]
+    flags += ["no-proxy-server", "window-size=1600,1200", f"user-data-dir={profile}"]
+    options = {"binary": chromium, "args": [f"--{flag}" for flag in flags]}
+    wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
+    with server([chromedriver, "--port=0"], r"started successfully on port (\d+)") as port:
+        sessions = f"http://127.0.0.1:{port}/session"
+        session = f"{sessions}/{get(sessions, wanted)['value']['sessionId']}"
+        yield session
+        ask(Request(session, method="DELETE")).close()
+
+
+# TensorBoard's elements keep their content in shadow trees, which innerText leaves out.
+_ALL = """
+const found = [];
+(function walk(node) {
+  if (node.nodeType === Node.TEXT_NODE) found.push(node.textContent.trim());
+  if (node.tagName === 'IMG' && node.naturalWidth > 100) found.push('IMAGE ' + node.naturalWidth);
+  if (['STYLE', 'SCRIPT', 'TEMPLATE', 'DOM-MODULE'].includes(node.tagName)) return;
+  if (node.shadowRoot) walk(node.shadowRoot);
+  node.childNodes.forEach(walk);
+})(document.body);
+return found.filter(text => text);
+"""
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("scalars", ["train/loss", "val/loss", "when_done", "rates/0"]),
+        ("timeseries", ["sweep", "IMAGE", "train", "rates/0", "rates/ended"]),
+        ("images", ["sweep/loss_over_epochs", "IMAGE"]),
+        (
+            "hparams",
+            ["normalization.name", "standardize", "when_done/test_loss", "rates/5", "rates/ended"],
+        ),
+    ],
+)
+def test_a_browser_shows_the_page(
+    page: str, words: list[str], browser: str, tensorboard: str, tmp_path: Path
+) -> None:
+    get(f"{browser}/url", {"url": "about:blank"})
+    get(f"{browser}/url", {"url": f"{tensorboard}/#{page}"})
+
+    def seen() -> list[str]:
+        texts = get(f"{browser}/execute/sync", {"script": _ALL, "args": []})["value"]
+        return texts if all(any(word in text for text in texts) for word in words) else []
+
+    texts = wait_for(seen)
+    assert not any("hp_metric" in text or "No dashboards are active" in text for text in texts)
+    time.sleep(2)  # charts are drawn bit by bit
+    picture = base64.b64decode(get(f"{browser}/screenshot")["value"])
+    (tmp_path / f"{page}.png").write_bytes(picture)  # kept by pytest, to be looked at
+    assert imread(io.BytesIO(picture))[..., :3].std() > 0.05
