@@ -76,8 +76,8 @@ def check_trainer_arguments(given: dict[str, Any]) -> None:
             raise ValueError(f"trainer.{name} cannot be set here: {OURS[name]}")
         types = known[name]
         if value is not None and not any(_is_plain(value, kind) for kind in types):
-            given = str(value).lower() if isinstance(value, bool) else value
-            raise ValueError(f"trainer.{name}={given}: must be {' or '.join(sorted(types))}")
+            shown = str(value).lower() if isinstance(value, bool) else value
+            raise ValueError(f"trainer.{name}={shown}: must be {' or '.join(sorted(types))}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"trainer.{name}={value}: must be a finite number")
 

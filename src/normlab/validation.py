@@ -116,7 +116,7 @@ def _key(loc: tuple[int | str, ...], plain: Any) -> str:
         if isinstance(node, list) and isinstance(part, int):
             parts[-1] += f"[{part}]"
             node = node[part]
-        elif inside or isinstance(node, dict):
+        elif isinstance(node, dict):
             parts.append(str(part))
             node = node.get(part)
     return ".".join(parts)
