@@ -8,6 +8,9 @@ checkpoints/      best.ckpt, last.ckpt
 result.json       the figures of the checkpoint that it names
 """
 
+# protobuf makes the classes of its messages when they are imported, unseen by pyright.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import csv
