@@ -29,5 +29,8 @@ class SweepReport(Callback):
         print(answer.text)
         now = time.time()
         EventFile(folder).append(
-            [figure(f"sweep/{name}", picture, now) for name, picture in answer.figures.items()]
+            [
+                figure(f"whole_sweep/{name}", picture, now)
+                for name, picture in answer.figures.items()
+            ]
         )

@@ -138,8 +138,10 @@ def test_the_page_offers_what_differs_first_and_no_more_metrics_than_there_are(
     assert set(differing) == {"normalization.name", "seed"}
     assert [info["name"] for info in reply["hparamInfos"]][: len(differing)] == differing
     tags = {info["name"]["tag"] for info in reply["metricInfos"]}
-    # It opens the first two groups of tags: the curves.
-    assert sorted({f"{tag.partition('/')[0]}/" for tag in tags}) == ["train/", "val/", FINAL_TAGS]
+    # Of these the page of scalars opens the first two: curves are among them.
+    assert sorted({f"{tag.partition('/')[0]}/" for tag in tags}) == [FINAL_TAGS, "train/", "val/"]
+    first = [info["name"]["tag"] for info in reply["metricInfos"]][:5]  # shown from the start
+    assert {f"{FINAL_TAGS}test_{name}" for name in ("loss", "accuracy", "auroc")} <= set(first)
     assert tags >= {f"{FINAL_TAGS}{final}" for final in FINALS}
 
 
@@ -155,9 +157,11 @@ def test_curves_are_those_of_the_files(sweep: Path, tensorboard: str) -> None:
 def test_pictures_stand_under_the_sweep(tensorboard: str) -> None:
     by_run = get(f"{tensorboard}/data/plugin/images/tags")
     assert by_run.keys() == {"rates"}
-    assert {"sweep/loss_over_epochs", "sweep/final_loss", "sweep/epochs_to_target"} == by_run[
-        "rates"
-    ].keys()
+    assert {
+        "whole_sweep/loss_over_epochs",
+        "whole_sweep/final_loss",
+        "whole_sweep/epochs_to_target",
+    } == by_run["rates"].keys()
     for tag in by_run["rates"]:
         query = urlencode({"tag": tag, "run": "rates", "sample": 0})
         (sample,) = get(f"{tensorboard}/data/plugin/images/images?{query}")
@@ -204,12 +208,12 @@ return found.filter(text => text);
 @pytest.mark.parametrize(
     ("page", "words"),
     [
-        ("scalars", ["train/loss", "val/loss", "when_done", "rates/0"]),
-        ("timeseries", ["sweep", "IMAGE", "train", "rates/0", "rates/ended"]),
-        ("images", ["sweep/loss_over_epochs", "IMAGE"]),
+        ("scalars", ["result/test_loss", "train/loss", "train/lr", "rates/0"]),
+        ("timeseries", ["result", "train", "whole_sweep", "rates/0", "rates/ended"]),
+        ("images", ["whole_sweep/loss_over_epochs", "IMAGE"]),
         (
             "hparams",
-            ["normalization.name", "standardize", "when_done/test_loss", "rates/5", "rates/ended"],
+            ["normalization.name", "standardize", "result/test_loss", "rates/5", "rates/ended"],
         ),
     ],
 )

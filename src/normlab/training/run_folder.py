@@ -33,9 +33,11 @@ METRICS = "metrics.csv"
 RESULT = "result.json"
 BEST = "checkpoints/best.ckpt"
 LAST = "checkpoints/last.ckpt"
-# TensorBoard opens the first two groups of tags by the alphabet: the curves, `train` and `val`.
+# TensorBoard goes by the alphabet: HParams shows the first five metrics until others are ticked,
+# hence the final figures come first; Scalars opens the first two groups of tags, hence no `lr` of
+# its own before the curves.
+FINAL_TAGS = "result/"
 RATE_TAG = "train/lr"
-FINAL_TAGS = "when_done/"
 NOT_OF_THE_RUN = ("report.", "trainer.enable_progress_bar")  # settings that change no figure
 
 
