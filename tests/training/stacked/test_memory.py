@@ -171,9 +171,9 @@ def test_a_large_group_trains_in_equal_parts(
     groups: Callable[..., list[list[str]]], n_runs: int, max_runs: int, sizes: list[int]
 ) -> None:
     found = groups(seeds(n_runs), max_runs=max_runs)
-    assert [len(part) for part in found] == sizes
+    assert sorted(len(part) for part in found) == sorted(sizes)
     names = [name.removesuffix(" alone") for part in found for name in part]
-    assert names == [str(i) for i in range(n_runs)]
+    assert sorted(names, key=int) == [str(i) for i in range(n_runs)]
 
 
 def test_the_memory_decides_where_no_number_is_given(
@@ -197,7 +197,8 @@ def test_groups_of_unlike_runs(groups: Callable[..., list[list[str]]]) -> None:
         (2, ("normalization=log1p",)),
     ]
     found = groups(runs, max_runs=100)
-    assert found == [["0", "2"], ["1 alone"], ["3", "5"], ["4 alone"], ["6 alone"], ["7 alone"]]
+    stacks, alone = [["0", "2"], ["3", "5"]], [["1 alone"], ["4 alone"], ["6 alone"], ["7 alone"]]
+    assert found == stacks + alone
 
 
 @pytest.mark.parametrize("max_runs", [0, -3])
