@@ -15,7 +15,9 @@ from normlab.model.metrics import METRICS
 from normlab.training.result import Result
 
 
-def headline(settings: Settings, data: TableDataModule, device: torch.device) -> str:
+def headline(
+    settings: Settings, data: TableDataModule, device: torch.device, n_processes: int = 1
+) -> str:
     """What is trained on what, and where."""
     rows, features = data.table.rows.shape
     split = data.split
@@ -27,7 +29,7 @@ def headline(settings: Settings, data: TableDataModule, device: torch.device) ->
         f"({len(split.train):,} train, {len(split.val):,} val, {len(split.test):,} test); "
         f"target {data.table.schema.target}: {negative} -> 0, {positive} -> 1\n"
         f"normalization={norm}, MLP {widths} {settings.model.activation}, seed {settings.seed}, "
-        f"on {device}"
+        f"on {device}" + (f", {n_processes} processes" if n_processes > 1 else "")
     )
 
 

@@ -89,7 +89,8 @@ class Network(nn.Module):
             "hidden": self.hidden,
             "activation": self.activation,
             "dropout": self.dropout,
-            "batchnorm": isinstance(self.batchnorm, nn.BatchNorm1d),
+            # Over several GPUs it is a SyncBatchNorm.
+            "batchnorm": not isinstance(self.batchnorm, nn.Identity),
         }
 
     @classmethod
