@@ -19,7 +19,7 @@ train: $(VENV)/installed ## train a model: make train ARGS="normalization=none s
 	$(BIN)/python train.py $(ARGS)
 
 test: $(VENV)/installed ## run the tests: make test ARGS="-m 'not slow'"
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 lint: $(VENV)/installed ## ruff's checks and format, pyright's types
 	$(BIN)/ruff check .

@@ -20,8 +20,10 @@ from normlab.data.cautions import scales_far_apart
 from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.messages import fail
+from normlab.processes import is_first
 from normlab.provenance import provenance
 from normlab.summary import headline, summary
+from normlab.training.ranks import forks
 from normlab.training.run_folder import RunFolder, clear, finished_result
 from normlab.training.single import train
 from normlab.validation import check_job, parse_settings
@@ -53,8 +55,10 @@ def run(config: DictConfig) -> float:
     quiet_lightning()
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
+    first = True
     try:
         settings = parse_settings(config)
+        first = is_first(settings.trainer)
         if hydra.mode == RunMode.MULTIRUN:  # the same command continues a sweep
             check_job(settings)
             done = finished_result(folder, settings.to_dict())
@@ -65,20 +69,36 @@ def run(config: DictConfig) -> float:
         data = make_data(settings, table)
         run_folder = RunFolder(folder)
         trainer = make_trainer(settings, run_folder)
+        if hydra.mode == RunMode.MULTIRUN and trainer.world_size > 1 and not forks(trainer):
+            raise UserError(
+                f"trainer.devices={settings.trainer.devices} starts the whole sweep anew in every "
+                "process: in a sweep use trainer.strategy=ddp_fork"
+            )
+        if trainer.is_global_zero and not first:
+            raise UserError(
+                "the environment numbers this process as one of several, and it would train "
+                "alone: set trainer.devices=1 for runs apart, or else their number"
+            )
     except UserError as error:
-        discard(folder, hydra.job.name)
+        if first:
+            discard(folder, hydra.job.name)
         if hydra.mode == RunMode.MULTIRUN:
             overrides = " ".join(hydra.overrides.task)
             raise UserError(f"job {hydra.job.num} ({overrides}): {error}") from error
         fail(error)
     choose_threads(data.batch_size or len(data.split.train), settings.model.hidden)
     model = make_classifier(settings, data)
-    write_start(run_folder, settings, table)
-    warn_of_scales(settings, table)
-    print(headline(settings, data, model.network.n_inputs, trainer.strategy.root_device))
+    if first:
+        write_start(run_folder, settings, table)
+        if trainer.world_size > 1:
+            run_folder.flush()  # a fork of this process would write the same once more
+        warn_of_scales(settings, table)
+        n_inputs, device = model.network.n_inputs, trainer.strategy.root_device
+        print(headline(settings, data, n_inputs, device, trainer.world_size), flush=True)
     result = train(data, model, trainer)
-    run_folder.write_result(result.to_dict())
-    print(summary(result, folder))
+    if first:
+        run_folder.write_result(result.to_dict())
+        print(summary(result, folder))
     return objective(result.to_dict())
 
 
@@ -115,7 +135,8 @@ def choose_threads(rows_in_a_step: int, hidden: list[int]) -> None:
 
 def quiet_lightning() -> None:
     """Leaves out what Lightning says that is of no use here: the device stands in the headline."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for message in QUIET:
         warnings.filterwarnings("ignore", message)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
 from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.strategies import DDPStrategy
 
 from normlab.config import (
     BreastCancerSettings,
@@ -27,6 +29,7 @@ from normlab.model.classifier import Classifier
 from normlab.model.encoder import Encoder
 from normlab.model.network import Network
 from normlab.model.normalization import make_normalizer
+from normlab.processes import by_torchrun, may_be_several
 from normlab.training.checkpoints import Checkpoints
 from normlab.training.logger import RunFolderLogger
 from normlab.training.progress import TrainingProgress
@@ -186,7 +189,39 @@ def lightning_trainer(settings: Settings, **own: Any) -> Trainer:
         "num_sanity_val_steps": 0,
         **settings.trainer.model_dump(),
     }
+    if settings.batchnorm and may_be_several(settings.trainer):
+        arguments["sync_batchnorm"] = True
     try:
-        return Trainer(**{**arguments, **own})
+        trainer = Trainer(**{**arguments, **own})
     except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
         raise UserError(f"trainer: {error}") from error
+    _check_processes(settings, trainer)
+    return trainer
+
+
+def _check_processes(settings: Settings, trainer: Trainer) -> None:
+    """Refuses what several processes cannot train, or would train wrongly.
+
+    Raises:
+        UserError: naming the setting to change.
+    """
+    asked = trainer.num_devices * trainer.num_nodes
+    if by_torchrun() and int(os.environ["WORLD_SIZE"]) != asked:
+        raise UserError(
+            f"torchrun started {os.environ['WORLD_SIZE']} processes, and trainer.devices="
+            f"{settings.trainer.devices} on {trainer.num_nodes} node(s) asks for {asked}: "
+            "set trainer.devices to torchrun's --nproc-per-node"
+        )
+    if asked == 1:
+        return
+    if not isinstance(trainer.strategy, DDPStrategy):
+        raise UserError(
+            f"trainer.strategy={settings.trainer.strategy}: several devices share the work by "
+            "ddp, ddp_fork or ddp_spawn"
+        )
+    if settings.batchnorm and trainer.strategy.root_device.type == "cpu":
+        raise UserError(
+            f"BatchNorm over {asked} processes needs GPUs: on the CPU each process would "
+            "normalize by its own rows of a batch. Set trainer.devices=1, or choose another "
+            "normalization and model.batchnorm=false"
+        )

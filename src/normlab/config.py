@@ -32,7 +32,9 @@ class DataSettings(Section):
     )
     val_fraction: Fraction = Field(description="share of the rows held out for validation")
     test_fraction: Fraction = Field(description="share of the rows held out for the test")
-    batch_size: int | None = Field(ge=1, description="rows in a step; null: all of them")
+    batch_size: int | None = Field(
+        ge=1, description="rows in a step, of all devices together; null: all of them"
+    )
 
     @model_validator(mode="after")
     def _rows_left_to_train(self) -> DataSettings:
@@ -246,6 +248,11 @@ class Settings(Section):
             raise ValueError(
                 "early_stopping.patience needs a validation split: set data.split=random and "
                 "data.val_fraction above 0"
+            )
+        limit = (self.trainer.model_extra or {}).get("limit_val_batches")
+        if self.early_stopping.patience is not None and limit == 0:
+            raise ValueError(
+                "early_stopping.patience needs a validation: leave out trainer.limit_val_batches=0"
             )
         return self
 

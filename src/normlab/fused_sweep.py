@@ -136,6 +136,7 @@ def train_group(runs: Sequence[Run], progress: tqdm | None = None) -> list[float
     choose_threads(len(members) * rows_in_a_step, settings.model.hidden)
     trainer = lightning_trainer(
         settings,
+        devices=1,  # "auto" would take all
         callbacks=[] if progress is None else [SweepProgress(progress, len(members))],
         logger=False,
         enable_checkpointing=False,
@@ -191,7 +192,7 @@ def _parts(runs: Sequence[Run], group: list[int], max_runs: int | None) -> list[
 
 def _device(settings: Settings) -> torch.device:
     trainer = lightning_trainer(
-        settings, logger=False, enable_checkpointing=False, enable_progress_bar=False
+        settings, devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
     return trainer.strategy.root_device
 

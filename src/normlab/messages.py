@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from normlab.errors import UserError
+from normlab.processes import is_echo
 from normlab.quoting import hydra_quoted, shell_quoted
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 def fail(error: Exception, status: int = 1) -> NoReturn:
     """Prints the message alone, on standard error, and ends the program."""
-    print(f"normlab: {error}", file=sys.stderr, flush=True)
+    if not is_echo():
+        print(f"normlab: {error}", file=sys.stderr, flush=True)
     sys.exit(status)
 
 

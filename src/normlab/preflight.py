@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from normlab.errors import UserError
 from normlab.messages import fail
+from normlab.processes import by_torchrun, is_first
 from normlab.validation import parse_settings, without_hydra
 
 
@@ -24,12 +25,36 @@ class Preflight(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra for a single run."""
         try:
-            parse_settings(without_hydra(config))
-            refuse_occupied(Path(config.hydra.run.dir))
+            settings = parse_settings(without_hydra(config))
+            if is_first(settings.trainer):
+                refuse_occupied(Path(config.hydra.run.dir))
+            else:
+                withhold_folder(config)
         except UserError as error:
             fail(error)
         except OmegaConfBaseException as error:  # hydra.run.dir=${...} that leads nowhere
             fail(UserError(f"{error.full_key}: {str(error).splitlines()[0]}"))
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra for a sweep."""
+        if by_torchrun():
+            fail(
+                UserError(
+                    "torchrun starts the whole sweep in every process: start it by python, with "
+                    "trainer.strategy=ddp_fork"
+                )
+            )
+
+
+def withhold_folder(config: DictConfig) -> None:
+    """Lets Hydra make no folder and no file for a process that only lends a hand.
+
+    A folder named by the time would be another one in each process.
+    """
+    with read_write(config), open_dict(config):
+        config.hydra.run.dir = "."
+        config.hydra.output_subdir = None
+        config.hydra.job_logging = {"root": None}  # nothing to set up
 
 
 def refuse_occupied(folder: Path) -> None:

@@ -18,7 +18,12 @@ class Stream(IntEnum):
     DROPOUT = 2
 
 
-def epoch_seed(seed: int, epoch: int, stream: Stream) -> int:
-    """A 63-bit seed for `torch.Generator`, well mixed (NumPy's SeedSequence)."""
-    mixed = np.random.SeedSequence([seed, epoch, stream]).generate_state(1, np.uint64)[0]
+def epoch_seed(seed: int, epoch: int, stream: Stream, rank: int = 0) -> int:
+    """A 63-bit seed for `torch.Generator`, well mixed (NumPy's SeedSequence).
+
+    Args:
+        rank: of the process, where each is to draw its own; the first draws as one alone would.
+    """
+    entropy = [seed, epoch, stream, *([rank] if rank else [])]
+    mixed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
     return int(mixed >> 1)

@@ -15,7 +15,13 @@ from normlab.model.metrics import METRICS
 from normlab.training.result import Result
 
 
-def headline(settings: Settings, data: TableDataModule, n_inputs: int, device: torch.device) -> str:
+def headline(
+    settings: Settings,
+    data: TableDataModule,
+    n_inputs: int,
+    device: torch.device,
+    n_processes: int = 1,
+) -> str:
     """What is trained on what, and where.
 
     Args:
@@ -33,7 +39,7 @@ def headline(settings: Settings, data: TableDataModule, n_inputs: int, device: t
         f"target {data.table.schema.target}: {negative} -> 0, {positive} -> 1\n"
         + (f"{read_as}\n" if read_as else "")
         + f"normalization={norm}, MLP {widths} {settings.model.activation}, seed {settings.seed}, "
-        f"on {device}"
+        f"on {device}" + (f", {n_processes} processes" if n_processes > 1 else "")
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from normlab.config import Section, Settings
 from normlab.errors import UserError
+from normlab.processes import n_devices, n_nodes
 from normlab.trainer_arguments import OURS, trainer_arguments
 
 # Strategies that run the command line again in each process, but for those that end so.
@@ -53,7 +54,14 @@ def check_job(settings: Settings) -> None:
     Raises:
         UserError: where its strategy runs the command line, and so the sweep, once more.
     """
-    strategy = settings.trainer.strategy
+    trainer = settings.trainer
+    strategy = trainer.strategy
+    if strategy == "auto" and ((n_devices(trainer) or 1) > 1 or n_nodes(trainer) > 1):
+        raise UserError(
+            f"trainer.devices={as_given(trainer.devices)} with trainer.strategy=auto is ddp, which "
+            "starts the whole sweep anew in every process: in a sweep use "
+            "trainer.strategy=ddp_fork"
+        )
     if strategy.startswith(STARTS_ANEW) and not strategy.endswith(IN_PLACE):
         raise UserError(
             f"trainer.strategy={strategy} starts the whole sweep anew in every process: "

@@ -361,7 +361,7 @@ def test_bad_settings_of_one_job_stop_the_sweep_before_it_starts(
         (["trainer.accelerator=cpu,tpu", "seed=0,1"], "trainer: "),
         (["trainer.accelerator=cpu,tpu", "seed=0,1", "hydra.launcher.max_runs=2"], "trainer: "),
         (["trainer.accelerator=cpu,tpu", "+trainer.gradient_clip_val=1.0"], "trainer: "),
-        (["trainer.devices=1,abc"], "trainer: "),
+        (["trainer.devices=1,abc"], "job 1 ("),
     ],
 )  # fmt: skip
 def test_bad_data_of_one_job_stops_the_sweep_before_any_trains(
@@ -401,7 +401,7 @@ def test_a_sweep_ends_in_a_report(train: Train, tmp_path: Path) -> None:
     accumulated = EventAccumulator(str(events)).Reload()
     tags = accumulated.Tags()["images"]
     assert tags
-    assert all(tag.startswith("sweep/") for tag in tags)
+    assert all(tag.startswith("whole_sweep/") for tag in tags)
     for tag in tags:
         (image,) = accumulated.Images(tag)
         assert image.encoded_image_string.startswith(b"\x89PNG")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from normlab.seeding import Stream, epoch_seed
+
+Batch = tuple[Tensor, Tensor]
+SharedBatch = tuple[Tensor, Tensor, float]
 
 
 def batch_bounds(n_rows: int, batch_size: int | None) -> list[tuple[int, int]]:
@@ -71,10 +75,70 @@ class Batches:
     def __len__(self) -> int:
         return len(self.bounds)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         rows, labels = self.rows, self.labels
         if self.sampler is not None and len(self.bounds) > 1:
             order = self.sampler.permutation().to(rows.device)
             rows, labels = rows[order], labels[order]
         for start, stop in self.bounds:
             yield rows[start:stop], labels[start:stop]
+
+
+@dataclass(frozen=True)
+class Share:
+    """One process's part of every batch: consecutive rows, as many as the others' or one more.
+
+    Attributes:
+        rank: of the process, from 0.
+        n_ranks: processes that share the batches.
+    """
+
+    rank: int
+    n_ranks: int
+
+    def of(self, start: int, stop: int) -> slice:
+        """This process's rows of a batch; none where there are fewer rows than processes."""
+        n_rows = stop - start
+        first, last = (n_rows * rank // self.n_ranks for rank in (self.rank, self.rank + 1))
+        return slice(start + first, start + last)
+
+
+class SharedBatches:
+    """One process's share of what `Batches` serves: (rows, labels, weight).
+
+    DDP averages the gradients of the processes. For that average to be the gradient of the mean
+    loss over the whole batch, each process sums the losses of its rows, however few they are, and
+    multiplies by the weight: processes / rows of the whole batch.
+
+    Args:
+        rows, labels, batch_size, sampler: as of `Batches`, the same in every process.
+        share: this process's.
+    """
+
+    batch_sampler = None  # Lightning looks for it beside `sampler`
+
+    def __init__(
+        self,
+        rows: Tensor,
+        labels: Tensor,
+        batch_size: int | None,
+        sampler: EpochOrder | None,
+        share: Share,
+    ) -> None:
+        self.rows = rows
+        self.labels = labels
+        self.bounds = batch_bounds(len(rows), batch_size)
+        self.sampler = sampler
+        self.share = share
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def __iter__(self) -> Iterator[SharedBatch]:
+        order = None
+        if self.sampler is not None and len(self.bounds) > 1:
+            order = self.sampler.permutation().to(self.rows.device)
+        for start, stop in self.bounds:
+            mine = self.share.of(start, stop)
+            index = mine if order is None else order[mine]
+            yield self.rows[index], self.labels[index], self.share.n_ranks / (stop - start)

@@ -6,7 +6,7 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from normlab.data.batches import Batches, EpochOrder
+from normlab.data.batches import Batches, EpochOrder, Share, SharedBatches
 from normlab.data.split import SplitMethod, split_rows
 from normlab.data.table import Table
 from normlab.model.network import Network
@@ -23,7 +23,7 @@ class TableDataModule(LightningDataModule):
             (all rows train).
         val_fraction: share of the rows held out for validation.
         test_fraction: share of the rows held out for the test.
-        batch_size: rows in a training step; None for all of them.
+        batch_size: rows in a training step, of all processes together; None for all of them.
         seed: makes the random split and the order of the rows in each epoch.
 
     Raises:
@@ -66,23 +66,34 @@ class TableDataModule(LightningDataModule):
         """Fits the network's normalization on the training rows alone."""
         network.fit(self.train_rows)
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> Batches | SharedBatches:
         """Shuffled from (seed, epoch) by whoever calls `sampler.set_epoch`; Lightning does."""
         part = self.part("train", self._device())
         assert part is not None
-        return Batches(*part, self.batch_size, EpochOrder(len(part[0]), self.seed))
+        return self._serve(part, self.batch_size, EpochOrder(len(part[0]), self.seed))
 
-    def val_dataloader(self) -> Batches | list[Batches]:
+    def val_dataloader(self) -> Batches | SharedBatches | list[Batches]:
         """In the rows' order; an empty list where nothing is held out for validation."""
         return self._evaluation_batches("val")
 
-    def test_dataloader(self) -> Batches | list[Batches]:
+    def test_dataloader(self) -> Batches | SharedBatches | list[Batches]:
         """In the rows' order; an empty list where nothing is held out for the test."""
         return self._evaluation_batches("test")
 
-    def _evaluation_batches(self, name: str) -> Batches | list[Batches]:
+    def _evaluation_batches(self, name: str) -> Batches | SharedBatches | list[Batches]:
         part = self.part(name, self._device())
-        return [] if part is None else Batches(*part, EVALUATION_BATCH)
+        return [] if part is None else self._serve(part, EVALUATION_BATCH)
+
+    def _serve(
+        self,
+        part: tuple[Tensor, Tensor],
+        batch_size: int | None,
+        sampler: EpochOrder | None = None,
+    ) -> Batches | SharedBatches:
+        if self.trainer is None or self.trainer.world_size == 1:
+            return Batches(*part, batch_size, sampler)
+        share = Share(self.trainer.global_rank, self.trainer.world_size)
+        return SharedBatches(*part, batch_size, sampler, share)
 
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")

@@ -6,18 +6,18 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
 
+from normlab.data.batches import Batch, SharedBatch
 from normlab.data.schema import Schema
 from normlab.model.best import BestWeights
 from normlab.model.checkpoint import describe
 from normlab.model.metrics import METRICS, binary_metrics
 from normlab.model.network import Network
 from normlab.seeding import Stream, epoch_seed
-
-Batch = tuple[Tensor, Tensor]
 
 
 class Classifier(LightningModule):
@@ -26,6 +26,9 @@ class Classifier(LightningModule):
     Once an epoch it logs loss, accuracy and AUROC of both splits and the learning rate: logging
     in the step would cost as much as the step. The training figures are those of the epoch's own
     forward passes, in training mode and unweighted.
+
+    Where several processes train (DDP), the figures are those of the rows of all of them, and the
+    same in each: early stopping, schedules and the best weights need no further agreement.
 
     Args:
         network: with its normalization fitted.
@@ -68,19 +71,26 @@ class Classifier(LightningModule):
     def on_train_epoch_start(self) -> None:
         # Noted here, since Lightning steps the scheduler before `on_train_epoch_end`.
         self._lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
-        torch.manual_seed(epoch_seed(self.hparams["seed"], self.current_epoch, Stream.DROPOUT))
+        rank = self.trainer.global_rank
+        seed = epoch_seed(self.hparams["seed"], self.current_epoch, Stream.DROPOUT, rank)
+        torch.manual_seed(seed)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        rows, labels = batch
+    def training_step(self, batch: Batch | SharedBatch, batch_idx: int) -> Tensor:
+        rows, labels, *weight = batch
         logits = self.network(rows)
         self._train.append((logits.detach(), labels))
-        return self.loss(logits, labels)
+        if not weight:
+            return self.loss(logits, labels)
+        # A mean would be nan for a process that got none of a short batch's rows.
+        return weight[0] * F.binary_cross_entropy_with_logits(
+            logits, labels, pos_weight=self.loss.pos_weight, reduction="sum"
+        )
 
     def on_validation_epoch_start(self) -> None:
         self._val.clear()  # of Lightning's sanity check, if it was asked for
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        rows, labels = batch
+    def validation_step(self, batch: Batch | SharedBatch, batch_idx: int) -> None:
+        rows, labels, *_ = batch
         self._val.append((self.network(rows), labels))
 
     def on_train_epoch_end(self) -> None:
@@ -88,10 +98,14 @@ class Classifier(LightningModule):
         record = {"lr": self._lr}
         for name, batches in (("train", self._train), ("val", self._val)):
             if batches:
-                record |= epoch_record(name, batches)
+                record |= epoch_record(name, self._of_all_ranks(batches))
                 batches.clear()
         self._publish(record)
         self.best.update(self.network, record.get("val/loss"), self.current_epoch)
+
+    def _of_all_ranks(self, batches: list[Batch]) -> list[Batch]:
+        several = self.trainer.world_size > 1
+        return gathered(batches) if several else batches
 
     def _publish(self, record: dict[str, float]) -> None:
         """To the loggers and to callbacks such as EarlyStopping, as `self.log_dict` would.
@@ -123,6 +137,23 @@ def epoch_record(name: str, batches: list[Batch]) -> dict[str, float]:
     logits, labels = (torch.cat(part) for part in zip(*batches, strict=True))
     values = binary_metrics(logits, labels).tolist()
     return {f"{name}/{metric}": value for metric, value in zip(METRICS, values, strict=True)}
+
+
+def gathered(batches: list[Batch]) -> list[Batch]:
+    """One batch from each process, of all the logits and labels that it has seen."""
+    logits, labels = (torch.cat(part) for part in zip(*batches, strict=True))
+    dtype = torch.promote_types(logits.dtype, torch.float32)  # as the metrics have it
+    seen = torch.stack([logits.to(dtype), labels.to(dtype)])
+    sizes = [int(n) for n in _from_all_ranks(torch.tensor([len(logits)], device=seen.device))]
+    # Tensors of one shape alone can be gathered.
+    padded = _from_all_ranks(F.pad(seen, (0, max(sizes) - len(logits))))
+    return [(rank[0, :n], rank[1, :n]) for rank, n in zip(padded, sizes, strict=True)]
+
+
+def _from_all_ranks(mine: Tensor) -> list[Tensor]:
+    every = [torch.empty_like(mine) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(every, mine)
+    return every
 
 
 def make_optimizer(network: nn.Module, hparams: Any) -> Optimizer:

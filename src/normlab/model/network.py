@@ -124,7 +124,8 @@ class Network(nn.Module):
             "hidden": self.hidden,
             "activation": self.activation,
             "dropout": self.dropout,
-            "batchnorm": isinstance(self.batchnorm, nn.BatchNorm1d),
+            # Over several GPUs it is a SyncBatchNorm.
+            "batchnorm": not isinstance(self.batchnorm, nn.Identity),
             **({} if self.encoder is None else {"encoder": self.encoder.settings()}),
         }
 

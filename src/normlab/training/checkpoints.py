@@ -34,7 +34,9 @@ class Checkpoints(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         since = None if self._written_at is None else time.monotonic() - self._written_at
         ends = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
-        if ends or since is None or since >= self.every_n_seconds:
+        due = ends or since is None or since >= self.every_n_seconds
+        # Writing begins and ends together, and no two processes' clocks agree.
+        if trainer.strategy.reduce_boolean_decision(due, all=False):
             self._write(trainer, pl_module, trainer.current_epoch + 1)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -44,7 +46,8 @@ class Checkpoints(Checkpoint):
 
     def _write(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
         assert isinstance(pl_module, Classifier)
-        self.folder.flush()
+        if trainer.is_global_zero:
+            self.folder.flush()
         trainer.save_checkpoint(self.folder.path / LAST)
         if trainer.is_global_zero:
             best = pl_module.best

@@ -9,6 +9,7 @@ from lightning import Trainer
 from normlab.data.module import TableDataModule
 from normlab.model.classifier import Classifier
 from normlab.training.checkpoints import Checkpoints
+from normlab.training.ranks import fit_on_ranks
 from normlab.training.result import Result, measure
 from normlab.training.run_folder import BEST
 
@@ -23,17 +24,28 @@ def train(data: TableDataModule, model: Classifier, trainer: Trainer) -> Result:
 
     Returns:
         The figures of the best weights: of the lowest validation loss, or the last ones where
-        nothing is held out for validation.
+        nothing is held out for validation. Where several processes train (DDP), the first one
+        measures, and all return the same.
     """
     started = time.perf_counter()
-    trainer.fit(model, datamodule=data)
+    if trainer.world_size == 1:
+        trainer.fit(model, datamodule=data)
+        epochs = trainer.current_epoch
+    else:
+        epochs = fit_on_ranks(data, model, trainer)
     seconds = time.perf_counter() - started
     model.network.load_state_dict(model.best.weights)
     kept = any(isinstance(callback, Checkpoints) for callback in trainer.checkpoint_callbacks)
-    return measure(
-        model.network,
-        data,
-        epochs=trainer.current_epoch,
-        seconds=seconds,
-        checkpoint=BEST if kept else None,
-    )
+    model.network.eval()
+    result = None
+    if trainer.is_global_zero:
+        result = measure(
+            model.network,
+            data,
+            epochs=epochs,
+            seconds=seconds,
+            checkpoint=BEST if kept else None,
+        )
+    result = trainer.strategy.broadcast(result)
+    assert result is not None
+    return result
