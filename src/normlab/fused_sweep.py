@@ -191,10 +191,10 @@ def _parts(runs: Sequence[Run], group: list[int], max_runs: int | None) -> list[
 
 
 def _device(settings: Settings) -> torch.device:
-    trainer = lightning_trainer(
-        settings, devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False
-    )
-    return trainer.strategy.root_device
+    """Where a run trains; a run that trains alone has the devices that it asks for."""
+    silent = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    own = {} if why_alone(settings) else {"devices": 1}
+    return lightning_trainer(settings, **silent, **own).strategy.root_device
 
 
 def _why_alone(runs: Sequence[Run], group: list[int]) -> str | None:

@@ -163,7 +163,10 @@ def test_losses_on_different_data_are_not_compared(sweep_dir: Path, add_run: Add
     assert second.startswith("On data=heart_rate: normalization=robust won")
 
 
-def test_epochs_to_the_target(sweep_dir: Path, add_run: AddRun) -> None:
+def test_epochs_to_the_target(
+    sweep_dir: Path, add_run: AddRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")  # narrower tables wrap elsewhere
     for seed, curve in enumerate([(0.5, 0.06), (0.06, 0.01), (0.5, 0.5)]):
         add_run(0.1, seed, curve=curve)
     for seed in range(3):
