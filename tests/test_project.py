@@ -92,7 +92,11 @@ def test_make_sets_up_as_the_readme_does_by_hand(target: str, tmp_path: Path) ->
     install = "pip install -c constraints.txt -e '.[test]'"
     assert install in plan
     assert install in README
-    does = {"train": "train.py some=thing", "test": "pytest -n auto --maxprocesses 4 some=thing", "lint": "pyright"}
+    does = {
+        "train": "train.py some=thing",
+        "test": "pytest -n auto --maxprocesses 4 some=thing",
+        "lint": "pyright",
+    }
     assert does[target] in plan
     assert f"make {target}" in make(cwd=tmp_path).stdout
 
