@@ -11,9 +11,9 @@ from typing import Any
 
 # Arguments of Trainer that the program gives itself, with the way to get what they are for.
 OURS = {
-    "callbacks": "objects cannot be given in a config; from Python, normlab.train takes them",
+    "callbacks": "objects cannot be given in a config; normlab.training.single.train takes any Trainer",
     "logger": "the run folder holds metrics.csv and the TensorBoard events",
-    "plugins": "objects cannot be given in a config; from Python, normlab.train takes them",
+    "plugins": "objects cannot be given in a config; normlab.training.single.train takes any Trainer",
     "default_root_dir": "set hydra.run.dir",
     "barebones": "it would leave out the metrics and the checkpoints",
     "fast_dev_run": "set trainer.max_epochs=1",
