@@ -9,11 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+OBJECTS = "objects cannot be given in a config; normlab.training.single.train takes any Trainer"
 # Arguments of Trainer that the program gives itself, with the way to get what they are for.
 OURS = {
-    "callbacks": "objects cannot be given in a config; normlab.training.single.train takes any Trainer",
+    "callbacks": OBJECTS,
     "logger": "the run folder holds metrics.csv and the TensorBoard events",
-    "plugins": "objects cannot be given in a config; normlab.training.single.train takes any Trainer",
+    "plugins": OBJECTS,
     "default_root_dir": "set hydra.run.dir",
     "barebones": "it would leave out the metrics and the checkpoints",
     "fast_dev_run": "set trainer.max_epochs=1",
