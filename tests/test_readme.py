@@ -33,8 +33,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SET_UP = {
     "make train",
     "make test",
-    "make lint",
-    "bash .ci/run",
     "python3 -m venv .venv",
     ". .venv/bin/activate",
     "pip install -c constraints.txt -e .[test]",
