@@ -129,7 +129,7 @@ def choose_threads(rows_in_a_step: int, hidden: list[int]) -> None:
     More gain little there, and where another process wants the cores they wait for each other at
     every operation: 38 ms a step instead of 3 for 500 rows and 4 units.
     """
-    if "OMP_NUM_THREADS" not in os.environ and rows_in_a_step * max(hidden, default=1) < 2**22:
+    if "OMP_NUM_THREADS" not in os.environ and rows_in_a_step * max(hidden, default=1) < 2**21:
         torch.set_num_threads(1)
 
 
