@@ -22,10 +22,10 @@ from lightning import Trainer
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from normlab.app import quiet_lightning
 from normlab.config import Settings
 from normlab.data.schema import Schema
 from normlab.data.table import Table
+from normlab.training.environment import quiet_lightning
 from normlab.validation import parse_settings
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,4 +1,4 @@
-"""Settings: conf/ and config.py say the same, and every mistake is named in one line."""
+"""Settings: conf/ and config say the same, and every mistake is named in one line."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
-from normlab import config
-from normlab.config import Section, Settings
+from normlab.config import Settings
+from normlab.config import model as config
+from normlab.config.section import Section
 from normlab.errors import UserError
 from normlab.help import help_text
 from normlab.trainer_arguments import OURS, check_trainer_arguments, trainer_arguments
@@ -59,7 +60,7 @@ def keys(value: Any, prefix: str = "") -> set[str]:
 ALL_CHOICES = [(group, choice) for group in GROUPS for choice in choices(group)]
 
 
-# conf/ against config.py
+# conf/ against config
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from normlab.assembly import file_choices
-from normlab.config import CsvSettings, Settings
+from normlab.config import Settings
+from normlab.config.data import CsvSettings
 from normlab.data.columns import Selection
 from normlab.data.detection import Format
 from normlab.errors import UserError

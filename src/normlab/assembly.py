@@ -11,12 +11,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.strategies import DDPStrategy
 
-from normlab.config import (
+from normlab.config import Settings
+from normlab.config.data import (
     BreastCancerSettings,
     CirclesSettings,
     CsvSettings,
     HeartRateSettings,
-    Settings,
 )
 from normlab.data.columns import Selection
 from normlab.data.detection import Format

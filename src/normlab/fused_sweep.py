@@ -14,12 +14,14 @@ import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from normlab.app import choose_threads, objective, quiet_lightning, write_start
+from normlab.app import objective, write_start
 from normlab.assembly import lightning_trainer, load_table, make_classifier, make_data
 from normlab.cluster import submit
-from normlab.config import DataSettings, Settings
+from normlab.config import Settings
+from normlab.config.data import DataSettings
 from normlab.data.table import Table
 from normlab.errors import UserError
+from normlab.training.environment import choose_threads, quiet_lightning
 from normlab.training.progress import SweepProgress, bar
 from normlab.training.run_folder import RunFolder, clear, finished_result
 from normlab.training.stacked.grouping import stacking_key, why_alone

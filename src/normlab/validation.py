@@ -9,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from normlab.config import Section, Settings
+from normlab.config import Settings
+from normlab.config.section import Section
 from normlab.errors import UserError
 from normlab.processes import n_devices, n_nodes
 from normlab.trainer_arguments import OURS, trainer_arguments
@@ -157,7 +158,7 @@ def unknown_setting(key: str, config: DictConfig) -> str:
 
 
 def settings_help(fields: type[BaseModel] = Settings, prefix: str = "") -> dict[str, str]:
-    """Each setting's line of help by its key, in the order of `config.py`."""
+    """Each setting's line of help by its key, in the order of the classes."""
     lines: dict[str, str] = {}
     for name, field in fields.model_fields.items():
         kinds = (field.annotation, *getattr(field.annotation, "__args__", ()))

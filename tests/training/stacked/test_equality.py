@@ -19,10 +19,11 @@ import torch
 from scipy.stats import ks_2samp
 from torch import Tensor
 
-from normlab.app import quiet_lightning, write_start
+from normlab.app import write_start
 from normlab.assembly import load_table, make_classifier, make_data, make_trainer
 from normlab.config import Settings
 from normlab.fused_sweep import Run, train_group
+from normlab.training.environment import quiet_lightning
 from normlab.training.run_folder import BEST, LAST, RunFolder
 from normlab.training.single import train
 from normlab.training.stacked import batches

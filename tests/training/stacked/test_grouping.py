@@ -12,7 +12,9 @@ import pytest
 from pydantic import BaseModel
 
 from normlab.assembly import make_classifier, make_data
-from normlab.config import CsvSettings, DataSettings, Section, Settings
+from normlab.config import Settings
+from normlab.config.data import CsvSettings, DataSettings
+from normlab.config.section import Section
 from normlab.data.table import Table
 from normlab.trainer_arguments import OURS, trainer_arguments
 from normlab.training.stacked.grouping import AFFINE, MAY_DIFFER, TRAINER, group, why_alone
@@ -86,7 +88,7 @@ def changed(settings: Settings, key: str, value: Any) -> Settings:
 
 
 def all_keys(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
-    """The dotted keys of all settings of all choices, from config.py's models themselves."""
+    """The dotted keys of all settings of all choices, from config's models themselves."""
     for name, field in section.model_fields.items():
         kinds = (field.annotation, *getattr(field.annotation, "__args__", ()))
         inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)]
