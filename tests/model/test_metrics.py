@@ -157,3 +157,12 @@ def test_why_the_loss_is_one_of_logits(sign: int) -> None:
     # The metric of this program stays right, too.
     metric = binary_metrics(torch.tensor([200.0 * sign]), label)[0]
     assert metric.item() == 200
+
+
+def test_auroc_ranks_infinities_and_both_zeros() -> None:
+    logits = torch.tensor([-math.inf, -math.inf, -0.0, 0.0, 3e38, math.inf, math.inf])
+    labels = torch.tensor([1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0])
+    ranks = torch.tensor([-1.0, -1.0, 0.0, 0.0, 1.0, 2.0, 2.0])
+    expected = roc_auc_score(labels, ranks)
+    assert auroc(logits, labels).item() == pytest.approx(expected)
+    assert auroc(logits.double(), labels).item() == pytest.approx(expected)

@@ -17,7 +17,7 @@ from normlab.model.best import BestWeights
 from normlab.model.checkpoint import describe
 from normlab.model.metrics import METRICS, binary_metrics
 from normlab.model.network import Network
-from normlab.seeding import Stream, epoch_seed
+from normlab.seeding import Stream, epoch_seed, seed_device
 
 
 class Classifier(LightningModule):
@@ -73,7 +73,7 @@ class Classifier(LightningModule):
         self._lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         rank = self.trainer.global_rank
         seed = epoch_seed(self.hparams["seed"], self.current_epoch, Stream.DROPOUT, rank)
-        torch.manual_seed(seed)
+        seed_device(seed, self.device)
 
     def training_step(self, batch: Batch | SharedBatch, batch_idx: int) -> Tensor:
         rows, labels, *weight = batch

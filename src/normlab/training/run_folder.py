@@ -65,7 +65,7 @@ class RunFolder:
         self._events_file = EventFile(path)
         self._epochs: list[Epoch] = []
         self._events: list[Event] = []
-        self._columns: list[str] | None = None
+        self._columns: tuple[str, ...] = ()
         self._flushed = time.monotonic()
 
     def write_settings(self, settings: dict[str, Any]) -> None:
@@ -92,35 +92,33 @@ class RunFolder:
         """
         if time.monotonic() - self._flushed < at_most_every:
             return
-        if self._epochs:
-            self._append_metrics()
-        self._events_file.append(self._events, self._scalars())
+        groups = [
+            (names, list(epochs))
+            for names, epochs in groupby(self._epochs, key=lambda epoch: tuple(epoch.record))
+        ]
+        if groups:
+            self._append_metrics(groups)
+        self._events_file.append(self._events, b"".join(_scalars(*group) for group in groups))
         self._epochs, self._events = [], []
         self._flushed = time.monotonic()
 
-    def _append_metrics(self) -> None:
+    def _append_metrics(self, groups: list[tuple[tuple[str, ...], list[Epoch]]]) -> None:
+        """Rows of epochs, by the metrics that they have; the first epoch's are the columns."""
         path = self.path / METRICS
         new = not path.exists()
-        self._columns = self._columns or list(self._epochs[0].record)
+        self._columns = self._columns or groups[0][0]
         with path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if new:
                 writer.writerow(["epoch", *self._columns])
-            writer.writerows(
-                [epoch.number, *(epoch.record.get(name, "") for name in self._columns)]
-                for epoch in self._epochs
-            )
-
-    def _scalars(self) -> bytes:
-        """The epochs for TensorBoard, those with the same metrics together."""
-        records = []
-        for names, group in groupby(self._epochs, key=lambda epoch: tuple(epoch.record)):
-            epochs = list(group)
-            tags = [RATE_TAG if name == "lr" else name for name in names]
-            steps, times, metrics = zip(*epochs, strict=True)
-            values = [list(record.values()) for record in metrics]
-            records.append(scalar_records(tags, steps, values, times))
-        return b"".join(records)
+            for names, epochs in groups:
+                if names == self._columns:
+                    writer.writerows([epoch.number, *epoch.record.values()] for epoch in epochs)
+                else:
+                    writer.writerows(
+                        [epoch.number, *(epoch.record.get(name, "") for name in self._columns)]
+                        for epoch in epochs
+                    )
 
     def save_checkpoint(self, name: str, checkpoint: dict[str, Any]) -> None:
         """Writes `BEST` or `LAST`, loadable with `weights_only=True`."""
@@ -141,6 +139,13 @@ class RunFolder:
         self._events += [scalars(result["epochs"], metrics, now), hparams_end(now)]
         self.flush()
         write_atomically(self.path / RESULT, strict_json(result))
+
+
+def _scalars(names: tuple[str, ...], epochs: list[Epoch]) -> bytes:
+    """Epochs of the same metrics, for TensorBoard."""
+    tags = [RATE_TAG if name == "lr" else name for name in names]
+    steps, times, records = zip(*epochs, strict=True)
+    return scalar_records(tags, steps, [list(record.values()) for record in records], times)
 
 
 def finished_result(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:

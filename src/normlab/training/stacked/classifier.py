@@ -14,7 +14,7 @@ from torch import Tensor
 
 from normlab.model.classifier import Batch, make_scheduler
 from normlab.model.metrics import METRICS, binary_metrics
-from normlab.seeding import Stream, epoch_seed
+from normlab.seeding import Stream, epoch_seed, seed_device
 from normlab.training.stacked.batches import StackedData
 from normlab.training.stacked.member import Member
 from normlab.training.stacked.optimizer import StackedOptimizer
@@ -78,7 +78,7 @@ class StackedClassifier(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         seed = self.members[0].classifier.hparams["seed"]
-        torch.manual_seed(epoch_seed(seed, self.current_epoch, Stream.DROPOUT))
+        seed_device(epoch_seed(seed, self.current_epoch, Stream.DROPOUT), self.device)
         rates = [[member.schedule[self.current_epoch]] for member in self.members]
         self._optimizer.lr = self.stack.weights.new_tensor(rates)
 
