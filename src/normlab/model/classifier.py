@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
@@ -15,12 +14,13 @@ from normlab.data.batches import Batch, SharedBatch
 from normlab.data.schema import Schema
 from normlab.model.best import BestWeights
 from normlab.model.checkpoint import describe
+from normlab.model.lean_module import LeanModule
 from normlab.model.metrics import METRICS, binary_metrics
 from normlab.model.network import Network
 from normlab.seeding import Stream, epoch_seed, seed_device
 
 
-class Classifier(LightningModule):
+class Classifier(LeanModule):
     """Trains a network on (rows, labels) with a loss on logits.
 
     Once an epoch it logs loss, accuracy and AUROC of both splits and the learning rate: logging

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from torch import Tensor
 
 from normlab.model.classifier import Batch, make_scheduler
+from normlab.model.lean_module import LeanModule
 from normlab.model.metrics import METRICS, binary_metrics
 from normlab.seeding import Stream, epoch_seed, seed_device
 from normlab.training.stacked.batches import StackedData
@@ -21,7 +21,7 @@ from normlab.training.stacked.optimizer import StackedOptimizer
 from normlab.training.stacked.stack import Stack
 
 
-class StackedClassifier(LightningModule):
+class StackedClassifier(LeanModule):
     """Trains the classifiers of many runs; a run that stops early leaves the stack.
 
     Args:
