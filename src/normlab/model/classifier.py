@@ -59,7 +59,9 @@ class Classifier(LeanModule):
         self.network = network
         self.schema = schema
         self.best = BestWeights()
-        self.loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(pos_weight))
+        # A weight of 1 would double the loss's operators for nothing.
+        weight = None if pos_weight == 1 else torch.tensor(pos_weight)
+        self.loss = nn.BCEWithLogitsLoss(pos_weight=weight)
         self._lr = lr
         self._train: list[Batch] = []
         self._val: list[Batch] = []

@@ -23,7 +23,7 @@ class Stack(nn.Module):
     """
 
     weights: nn.Parameter
-    pos_weight: Tensor
+    pos_weight: Tensor | None
 
     def __init__(self, classifiers: Sequence[Classifier]) -> None:
         super().__init__()
@@ -37,13 +37,16 @@ class Stack(nn.Module):
         self.buffer_names = list(buffers)
         for i, value in enumerate(buffers.values()):
             self.register_buffer(f"buffer_{i}", value)
-        pos_weights = [classifier.loss.pos_weight for classifier in classifiers]
-        self.register_buffer("pos_weight", torch.stack(pos_weights))  # type: ignore[arg-type]
+        losses = [classifier.loss for classifier in classifiers]
+        weighted = next((loss for loss in losses if loss.pos_weight is not None), None)
+        one = torch.ones(())
+        weights = [one if loss.pos_weight is None else loss.pos_weight for loss in losses]
+        self.register_buffer("pos_weight", torch.stack(weights) if weighted else None)
         # Templates without memory of their own, and no submodules: their state is given per call.
         template = copy.deepcopy(networks[0]).to("meta")
         template.mlp = RowsLast(*template.mlp)
         self._network = [template]
-        self._loss = [copy.deepcopy(classifiers[0].loss).to("meta")]
+        self._loss = [copy.deepcopy(weighted or losses[0]).to("meta")]
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -74,6 +77,8 @@ class Stack(nn.Module):
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Each run's training loss (runs,) of logits and labels (runs, n)."""
+        if self.pos_weight is None:
+            return vmap(self._loss[0])(logits, labels)
 
         def loss(pos_weight: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
             return functional_call(self._loss[0], {"pos_weight": pos_weight}, (logits, labels))
@@ -110,5 +115,5 @@ class Stack(nn.Module):
         """Drops all runs but these, int64 indices; the parameter stays the same object."""
         self.weights.data = self.weights.data[runs]
         self.weights.grad = None
-        for name in [*(f"buffer_{i}" for i in range(len(self.buffer_names))), "pos_weight"]:
-            setattr(self, name, getattr(self, name)[runs])
+        for name, value in list(self.named_buffers()):
+            setattr(self, name, value[runs])
