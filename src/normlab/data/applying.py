@@ -19,7 +19,7 @@ from normlab.data.matching import expectation_of, matched_columns, positions_of
 from normlab.data.parquet import find_parquet_fault, parquet_batches
 from normlab.data.schema import Schema
 from normlab.data.source import Source, opened
-from normlab.data.streaming import text_batches
+from normlab.data.streaming import holds_quotes, text_batches
 from normlab.errors import UserError
 
 BATCH_ROWS = 262_144
@@ -38,6 +38,7 @@ class Batch:
         n_read: rows that were read, with those left out.
         kept: the columns that were asked for, by name, of all rows that were read.
         columns: the file's outline.
+        quoted: whether some cell of the file may hold a separator.
     """
 
     rows: NDArray[np.float32]
@@ -47,6 +48,7 @@ class Batch:
     n_read: int
     kept: pl.DataFrame
     columns: Columns
+    quoted: bool
 
 
 @dataclass(frozen=True)
@@ -97,12 +99,14 @@ def read_for(
         }
         expectation = expectation_of(schema, columns, sources)
         decimal = columns.dialect.decimal
+        quoted = source.parquet or columns.dialect.quote == "single" or holds_quotes(source)
         start = 0
         spellings = schema.missing_values
         if source.parquet:
             batches = parquet_batches(source, columns, spellings, batch_rows, kept)
         else:
-            batches = text_batches(source, columns, numeric, spellings, batch_rows)
+            as_text = () if keep.numbers else kept
+            batches = text_batches(source, columns, numeric, spellings, batch_rows, as_text)
         for raw, cells in batches:
             inputs = cells.select([str(position) for position in sources])
             codes = None
@@ -119,7 +123,7 @@ def read_for(
                 )
             carried = carried.rename({str(p): columns.names[p] for p in kept})
             index = np.arange(start, start + len(rows))
-            batch = Batch(rows, codes, index, start, len(rows), carried, columns)
+            batch = Batch(rows, codes, index, start, len(rows), carried, columns, quoted)
             start += len(rows)
             yield _without_missing(batch) if schema.missing == "drop" else batch
 
