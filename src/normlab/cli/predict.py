@@ -89,7 +89,12 @@ def _predict(options: argparse.Namespace) -> None:
         )
         dialect, quoted = predictions.dialect, predictions.quoted
         if to_stdout:
-            write_csv(iter(predictions), sys.stdout.buffer, dialect, quoted)
+            try:
+                write_csv(iter(predictions), sys.stdout.buffer, dialect, quoted)
+            except OSError as error:
+                if "os error 32" in str(error):  # polars' words for EPIPE, which has no errno there
+                    raise BrokenPipeError from error
+                raise
         else:
             write_table(iter(predictions), path, kind, dialect, quoted)
     note(_summary(predictions, predictor.schema, options))

@@ -22,7 +22,7 @@ from normlab.data.source import Source, opened
 from normlab.data.streaming import holds_quotes, text_batches
 from normlab.errors import UserError
 
-BATCH_ROWS = 262_144
+BATCH_CELLS = 1 << 21  # of the file: some 100 MB of text with what is made of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ def read_for(
     path: str | Path,
     format: Format | None = None,
     labels: bool = False,
-    batch_rows: int = BATCH_ROWS,
+    batch_rows: int | None = None,
     keep: Keep | None = None,
 ) -> Iterator[Batch]:
     """The rows of another file, as a model that was trained under this schema takes them.
@@ -81,7 +81,7 @@ def read_for(
     Args:
         format: how the file is written, where it is not to be detected.
         labels: whether to read the label's column too; else it may be absent, or hold anything.
-        batch_rows: about how many rows a batch has.
+        batch_rows: about how many rows a batch has; by default as many as hold `BATCH_CELLS`.
         keep: columns to carry along; none by default.
 
     Raises:
@@ -91,6 +91,7 @@ def read_for(
     path, format, keep = Path(path), format or Format(), keep or Keep()
     with opened(path, format.encoding) as source:
         columns, sources = matched_columns(source, schema, format, labels)
+        batch_rows = batch_rows or max(1, BATCH_CELLS // len(columns.names))
         kept = positions_of(keep.names, columns, source.name)
         numeric = {
             position: column

@@ -136,9 +136,9 @@ def _read_pt2(path: Path) -> Callable[[Tensor], NDArray[np.float32]]:
 
 
 def _write_onnx(model: Probability, path: Path, meaning: str) -> None:
+    example, shapes = _example(model)
     if isinstance(model.network.normalizer, Quantile):
         model.network.normalizer = OnnxQuantile(model.network.normalizer)  # pyright: ignore
-    example, shapes = _example(model)
     registration = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = registration.level
     registration.setLevel(logging.ERROR)  # it would say that torchvision is not installed

@@ -90,9 +90,9 @@ class Predictions:
         probability = pl.Series(PROBABILITY, probabilities)
         code = pl.Series(positive).cast(pl.UInt32)
         if len(logits) < batch.n_read:
-            places = np.full(batch.n_read, None, dtype=object)
-            places[batch.index - batch.start] = np.arange(len(logits))
-            place = pl.Series(places, dtype=pl.UInt32)
+            known = np.zeros(batch.n_read, dtype=bool)
+            known[batch.index - batch.start] = True
+            place = pl.Series(known.cumsum() - 1).set(pl.Series(~known), None)
             probability, code = probability.gather(place), code.gather(place)
         prediction = _classes(self._predictor).gather(code).alias(PREDICTION)
         return batch.kept.with_columns(probability, prediction)
