@@ -22,7 +22,8 @@ from normlab.data.source import Source, opened
 from normlab.data.streaming import holds_quotes, text_batches
 from normlab.errors import UserError
 
-BATCH_CELLS = 1 << 21  # of the file: some 100 MB of text with what is made of it
+# Of the file, whichever is less: some 100 MB of text with what is made of it.
+BATCH_CELLS, BATCH_ROWS = 1 << 21, 1 << 17
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,8 @@ def read_for(
     Args:
         format: how the file is written, where it is not to be detected.
         labels: whether to read the label's column too; else it may be absent, or hold anything.
-        batch_rows: about how many rows a batch has; by default as many as hold `BATCH_CELLS`.
+        batch_rows: about how many rows a batch has; by default as many as hold `BATCH_CELLS`, and
+            `BATCH_ROWS` at most.
         keep: columns to carry along; none by default.
 
     Raises:
@@ -91,7 +93,7 @@ def read_for(
     path, format, keep = Path(path), format or Format(), keep or Keep()
     with opened(path, format.encoding) as source:
         columns, sources = matched_columns(source, schema, format, labels)
-        batch_rows = batch_rows or max(1, BATCH_CELLS // len(columns.names))
+        batch_rows = batch_rows or max(1, min(BATCH_ROWS, BATCH_CELLS // len(columns.names)))
         kept = positions_of(keep.names, columns, source.name)
         numeric = {
             position: column
