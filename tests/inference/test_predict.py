@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +15,13 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 import normlab
 from normlab.data.readers import read_csv
-from normlab.data.schema import Schema
+from normlab.data.schema import Column, Schema
 from normlab.data.split import split_rows
 from normlab.errors import UserError
 from normlab.inference import predict
 from normlab.inference.predict import Predictor
 from normlab.model.checkpoint import load_network
+from normlab.model.encoder import Encoder
 from normlab.model.network import Network
 from normlab.model.normalization import make_normalizer
 
@@ -93,6 +95,22 @@ def test_a_file_and_the_last_checkpoint(finished_run: Path, tmp_path: Path) -> N
 def test_rows_of_another_shape_are_refused(finished_run: Path, rows: object) -> None:
     with pytest.raises(ValueError, match=r"rows must be \(n, 3\), the columns a, b, c; got shape"):
         normlab.load(finished_run).predict_proba(rows)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("form", [list, np.array, lambda rows: np.array(rows, np.float32)])
+def test_a_missing_value_is_refused_unless_the_model_imputes(form: Any) -> None:
+    rows = form([[1.0, 2.0], [3.0, np.nan]])
+    network = Network(make_normalizer("none", 2), hidden=[3]).eval()
+    for missing in ("error", "drop"):
+        predictor = Predictor(network, Schema(("a", "b"), "label", (0, 1), missing=missing))
+        for method in (predictor.predict, predictor.predict_proba, predictor.decision_function):
+            with pytest.raises(ValueError, match=r"row 1, column 'b': a missing value.*without"):
+                method(rows)
+    encoder = Encoder(["numeric", "numeric"], [0, 0], 10, impute=True)
+    network = Network(make_normalizer("none", 2), hidden=[3], encoder=encoder).eval()
+    columns = (Column("a", missing=True), Column("b", missing=True))
+    schema = Schema(("a", "b"), "label", (0, 1), columns, missing="impute")
+    assert np.isfinite(Predictor(network, schema).predict_proba(rows)).all()
 
 
 def test_text_is_refused(finished_run: Path) -> None:

@@ -1,11 +1,7 @@
-"""A stored schema applied to another file, batch by batch: what a trained model predicts from.
-
-Columns are found by name, in any order and among others; in a file without a header by position.
-"""
+"""A stored schema applied to another file, batch by batch: what a trained model predicts from."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,20 +10,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from normlab.data.cells import Unreadable, batches_of_cells, holds_nul
-from normlab.data.columns import Columns, Header, numbered, read_header
-from normlab.data.detection import Format, detect
-from normlab.data.encoding import encode
-from normlab.data.faults import Expectation, Role, find_fault, malformed
+from normlab.data.columns import Columns
+from normlab.data.detection import Format
+from normlab.data.encoding import encode, numbers
+from normlab.data.faults import Expectation, find_fault
 from normlab.data.label import label_codes
-from normlab.data.numbers import listed
-from normlab.data.parquet import find_parquet_fault, parquet_batches, parquet_names
-from normlab.data.records import Dialect, ragged
+from normlab.data.matching import expectation_of, matched_columns, positions_of
+from normlab.data.parquet import find_parquet_fault, parquet_batches
 from normlab.data.schema import Schema
 from normlab.data.source import Source, opened
+from normlab.data.streaming import holds_quotes, text_batches
 from normlab.errors import UserError
 
-BATCH_ROWS = 65_536
+# Of the file, whichever is less: some 100 MB of text with what is made of it.
+BATCH_CELLS, BATCH_ROWS = 1 << 21, 1 << 17
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +35,35 @@ class Batch:
         labels: float32 (n,), each 0 or 1; None where they were not asked for.
         index: int64 (n,), the rows' places in the file, counted from 0 without header and blank
             lines. Under the policy "drop" rows with a missing value are left out.
+        start: the place of the first row that was read.
+        n_read: rows that were read, with those left out.
+        kept: the columns that were asked for, by name, of all rows that were read.
+        columns: the file's outline.
+        quoted: whether some cell of the file may hold a separator.
     """
 
     rows: NDArray[np.float32]
     labels: NDArray[np.float32] | None
     index: NDArray[np.int64]
+    start: int
+    n_read: int
+    kept: pl.DataFrame
+    columns: Columns
+    quoted: bool
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Columns of the file to carry along, whatever the model does with them.
+
+    Attributes:
+        names: of the columns; None for all.
+        numbers: whether the model's numeric columns are carried as float64 where the file is text;
+            else as the text that stands there.
+    """
+
+    names: Sequence[str] | None = ()
+    numbers: bool = False
 
 
 def read_for(
@@ -51,7 +71,8 @@ def read_for(
     path: str | Path,
     format: Format | None = None,
     labels: bool = False,
-    batch_rows: int = BATCH_ROWS,
+    batch_rows: int | None = None,
+    keep: Keep | None = None,
 ) -> Iterator[Batch]:
     """The rows of another file, as a model that was trained under this schema takes them.
 
@@ -61,149 +82,82 @@ def read_for(
     Args:
         format: how the file is written, where it is not to be detected.
         labels: whether to read the label's column too; else it may be absent, or hold anything.
-        batch_rows: about how many rows a batch has.
+        batch_rows: about how many rows a batch has; by default as many as hold `BATCH_CELLS`, and
+            `BATCH_ROWS` at most.
+        keep: columns to carry along; none by default.
 
     Raises:
         UserError: the file cannot be read, lacks a column, or holds a cell that the model cannot
             take; perhaps after some batches.
     """
-    path, format = Path(path), format or Format()
+    path, format, keep = Path(path), format or Format(), keep or Keep()
     with opened(path, format.encoding) as source:
-        columns, sources = _columns(source, schema, format, labels)
-        expectation = _expectation(schema, columns, sources)
+        columns, sources = matched_columns(source, schema, format, labels)
+        batch_rows = batch_rows or max(1, min(BATCH_ROWS, BATCH_CELLS // len(columns.names)))
+        kept = positions_of(keep.names, columns, source.name)
+        numeric = {
+            position: column
+            for position, column in zip(sources, schema.columns, strict=True)
+            if column.type == "numeric"
+        }
+        expectation = expectation_of(schema, columns, sources)
         decimal = columns.dialect.decimal
+        quoted = source.parquet or columns.dialect.quote == "single" or holds_quotes(source)
         start = 0
-        for frame in _cells(source, columns, schema, batch_rows):
-            inputs = frame.select([str(position) for position in sources])
-            rows = encode(inputs, schema.columns, decimal)
+        spellings = schema.missing_values
+        if source.parquet:
+            batches = parquet_batches(source, columns, spellings, batch_rows, kept)
+        else:
+            as_text = () if keep.numbers else kept
+            batches = text_batches(source, columns, numeric, spellings, batch_rows, as_text)
+        for raw, cells in batches:
+            inputs = cells.select([str(position) for position in sources])
             codes = None
             if columns.target is not None:
-                codes = label_codes(frame[str(columns.target)], schema.label_values, decimal)
-            index = np.arange(start, start + len(rows))
-            start += len(rows)
-            faulty = np.isinf(rows).any() or any(
-                series.is_nan().any() for series in inputs if series.dtype == pl.Float64
-            )
-            missing = np.isnan(rows).any(1)
-            if schema.missing == "error":
-                faulty |= missing.any()
-            if codes is not None:
-                unknown = np.isnan(codes)
-                missing_label = frame[str(columns.target)].is_null().to_numpy()
-                faulty |= (unknown & ~missing_label).any()
-                faulty |= schema.missing != "drop" and missing_label.any()
-                missing |= missing_label if schema.missing == "drop" else False
-            if faulty:
+                codes = label_codes(cells[str(columns.target)], schema.label_values, decimal)
+            rows = encode(inputs, schema.columns, decimal)
+            missing_label = None if codes is None else cells[str(columns.target)].is_null()
+            if _is_faulty(schema, inputs, rows, codes, missing_label):
                 raise _fault(source, columns, expectation)
-            if schema.missing == "drop" and missing.any():
-                rows, index = rows[~missing], index[~missing]
-                codes = None if codes is None else codes[~missing]
-            yield Batch(rows, codes, index)
+            carried = raw.select(map(str, kept))
+            if keep.numbers and not source.parquet:
+                carried = carried.with_columns(
+                    [numbers(cells[str(p)], decimal) for p in kept if p in numeric]
+                )
+            carried = carried.rename({str(p): columns.names[p] for p in kept})
+            index = np.arange(start, start + len(rows))
+            batch = Batch(rows, codes, index, start, len(rows), carried, columns, quoted)
+            start += len(rows)
+            yield _without_missing(batch) if schema.missing == "drop" else batch
 
 
-def _columns(
-    source: Source, schema: Schema, format: Format, labels: bool
-) -> tuple[Columns, list[int]]:
-    """The file's outline, and the position of each feature."""
-    if source.parquet:
-        header, has_header, dialect = Header(parquet_names(source)), True, Dialect()
-    else:
-        if format.header == "auto" and schema.file_columns == numbered(len(schema.file_columns)):
-            format = replace(format, header=False)  # as in training: there are no names to find
-        detected = detect(source, format, [*schema.features, *([schema.target] * labels)])
-        header, has_header, dialect = (
-            read_header(source, detected),
-            detected.header,
-            detected.dialect,
-        )
-    names, lines = header.names, header.lines_before_rows
-    positions = (
-        _by_name(names, schema, labels, source.name)
-        if has_header
-        else _by_position(names, schema, labels, source.name)
-    )
-    sources = [positions[name] for name in schema.features]
-    target = positions[schema.target] if labels else None
-    return Columns(names, target, tuple(sorted(sources)), {}, dialect, has_header, lines), sources
+def _is_faulty(
+    schema: Schema,
+    inputs: pl.DataFrame,
+    rows: NDArray[np.float32],
+    codes: NDArray[np.float32] | None,
+    missing_label: pl.Series | None,
+) -> bool:
+    """Whether some cell is one that the model cannot take."""
+    if not np.isfinite(rows).all():
+        if schema.missing == "error" or np.isinf(rows).any():
+            return True
+        if any(series.dtype == pl.Float64 and series.is_nan().any() for series in inputs):
+            return True
+    if codes is None or missing_label is None:
+        return False
+    unknown = np.isnan(codes) & ~missing_label.to_numpy()
+    return bool(unknown.any() or (schema.missing != "drop" and missing_label.any()))
 
 
-def _by_name(names: Sequence[str], schema: Schema, labels: bool, source: str) -> dict[str, int]:
-    found = {name: position for position, name in enumerate(names)}
-    needed = [*schema.features, *([schema.target] if labels else [])]
-    absent = [name for name in needed if name not in found]
-    if not absent:
-        return found
-    spare = [name for name in names if name not in schema.file_columns]
-    lower = {name.lower(): name for name in spare}
-    renamed = []
-    for name in absent:
-        close = difflib.get_close_matches(name.lower(), lower, 1)
-        renamed += [f"{lower[close[0]]!r} to {name!r}"] if close else []
-    hint = f"Rename {', '.join(renamed)}." if renamed else "Add them."
-    if not renamed and spare:
-        hint = f"It has {listed(spare)}, unknown to the model: rename those that are meant."
-    raise UserError(
-        f"{source}, line 1: the header lacks {listed(absent)}, which the model needs. {hint} If "
-        f"the file has no header, set header=false."
-    )
-
-
-def _by_position(names: Sequence[str], schema: Schema, labels: bool, source: str) -> dict[str, int]:
-    """Columns in the order of the training file, whose label may be absent where it is no input."""
-    expected = schema.file_columns
-    if len(names) == len(expected):
-        return {name: position for position, name in enumerate(expected)}
-    unlabelled = [name for name in expected if name != schema.target]
-    if not labels and len(names) == len(unlabelled):
-        return {name: position for position, name in enumerate(unlabelled)}
-    without = "" if labels else f" ({len(unlabelled)} without the label)"
-    degree = "more" if len(names) > len(expected) else "fewer"
-    raise UserError(
-        f"{source}: {len(names)} columns and no header, {degree} than the {len(expected)} of the "
-        f"training file{without}. Columns without names go by position: give the same columns, or "
-        f"a header with their names."
-    )
-
-
-def _expectation(schema: Schema, columns: Columns, sources: Sequence[int]) -> Expectation:
-    roles: dict[int, Role] = {}
-    values = {}
-    for position, column in zip(sources, schema.columns, strict=True):
-        roles[position] = "number" if column.type == "numeric" else "text"
-        if column.type == "boolean":
-            values[position] = column.categories
-    if columns.target is not None:
-        roles[columns.target] = "label"
-        values[columns.target] = [value for group in schema.label_values for value in group]
-    return Expectation(
-        roles,
-        missing=schema.missing != "error",
-        missing_label=schema.missing == "drop",
-        missing_values=schema.missing_values,
-        values=values,
-        at_prediction=True,
-    )
-
-
-def _cells(
-    source: Source, columns: Columns, schema: Schema, batch_rows: int
-) -> Iterator[pl.DataFrame]:
-    if source.parquet:
-        yield from parquet_batches(source, columns, schema.missing_values, batch_rows)
-        return
-    checked = False
-    try:
-        for frame in batches_of_cells(source, columns, schema.missing_values, batch_rows):
-            last = frame[str(len(columns.names) - 1)]
-            if last.null_count() and not checked:  # a row of too few cells ends in nulls
-                checked = True
-                if ragged(source, columns.dialect, len(columns.names)):
-                    raise _fault(source, columns, Expectation({}))
-            if holds_nul(frame):
-                raise _fault(source, columns, Expectation({}))
-            yield frame
-    except Unreadable as error:
-        raise malformed(source, columns, str(error)) from error
+def _without_missing(batch: Batch) -> Batch:
+    known = ~np.isnan(batch.rows).any(1)
+    if batch.labels is not None:
+        known &= ~np.isnan(batch.labels)
+    if known.all():
+        return batch
+    labels = None if batch.labels is None else batch.labels[known]
+    return replace(batch, rows=batch.rows[known], labels=labels, index=batch.index[known])
 
 
 def _fault(source: Source, columns: Columns, expectation: Expectation) -> UserError:

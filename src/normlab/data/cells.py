@@ -5,7 +5,7 @@ Columns go by their position ("0", "1", ...), since polars reads some names as p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import polars as pl
 from polars.exceptions import PanicException  # seen for a file that ends in a single quote
@@ -71,22 +71,6 @@ def read_cells(
     except (pl.exceptions.PolarsError, PanicException) as error:
         raise Unreadable(str(error).partition("\n")[0]) from error
     return cleaned(frame, spellings)
-
-
-def batches_of_cells(
-    source: Source, columns: Columns, spellings: Collection[str], n_rows: int
-) -> Iterator[pl.DataFrame]:
-    """As text, batch by batch: memory does not grow with the file.
-
-    Raises:
-        Unreadable: the file is not well formed.
-    """
-    try:
-        lazy = scan(source, columns, (), ())
-        for frame in lazy.collect_batches(chunk_size=n_rows, maintain_order=True):
-            yield cleaned(frame, spellings)
-    except (pl.exceptions.PolarsError, PanicException) as error:
-        raise Unreadable(str(error).partition("\n")[0]) from error
 
 
 def scan(

@@ -37,7 +37,7 @@ def encode(
 def encode_column(series: pl.Series, column: Column, decimal: str = "point") -> pl.Series:
     """float32 (n,): a number, 0 or 1, or the code of a category; null where missing."""
     if column.type == "numeric":
-        return _numbers(series, decimal).cast(pl.Float32)
+        return numbers(series, decimal).cast(pl.Float32)
     other = np.inf if column.type == "boolean" else len(column.categories)
     missing = series.is_null()
     if isinstance(column.categories[0], str):
@@ -48,7 +48,7 @@ def encode_column(series: pl.Series, column: Column, decimal: str = "point") -> 
         coded = codes.cast(pl.Float32).fill_null(other)
     else:
         known = np.array(column.categories, np.float64)
-        values = _numbers(series, decimal).fill_null(np.nan).to_numpy()
+        values = numbers(series, decimal).fill_null(np.nan).to_numpy()
         places = np.searchsorted(known, values).clip(max=len(known) - 1)
         found = known[places] == values
         coded = pl.Series(series.name, np.where(found, places, other), pl.Float32)
@@ -62,8 +62,9 @@ def _texts(series: pl.Series) -> pl.Series:
     return series.cast(pl.String)
 
 
-def _numbers(series: pl.Series, decimal: str) -> pl.Series:
+def numbers(series: pl.Series, decimal: str = "point") -> pl.Series:
+    """float64 (n,): infinite where a text is no number, null where it is missing."""
     if series.dtype != pl.String:
         return series.cast(pl.Float64)
-    numbers, is_text = to_numbers(series, decimal)
-    return numbers.set(is_text, float("inf")) if is_text.any() else numbers
+    values, is_text = to_numbers(series, decimal)
+    return values.set(is_text, float("inf")) if is_text.any() else values

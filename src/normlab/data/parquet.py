@@ -46,30 +46,38 @@ def parquet_cells(source: Source, columns: Columns, spellings: Collection[str]) 
         UserError: the file is damaged, has no rows, or a column of it is no number and no text.
     """
     frames = list(parquet_batches(source, columns, spellings, n_rows=None))
-    if not frames or not frames[0].height:
+    if not frames or not frames[0][1].height:
         raise UserError(f"{source.name} has no rows. It needs one for each example.")
-    return frames[0]
+    return frames[0][1]
 
 
 def parquet_batches(
-    source: Source, columns: Columns, spellings: Collection[str], n_rows: int | None
-) -> Iterator[pl.DataFrame]:
-    """As `parquet_cells`, batch by batch; None for one batch of all rows.
+    source: Source,
+    columns: Columns,
+    spellings: Collection[str],
+    n_rows: int | None,
+    carried: Collection[int] = (),
+) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Batches of columns as they stand and, beside them, the cells as of `parquet_cells`.
 
-    Columns that are neither inputs nor the target are left out.
+    Columns that are neither inputs nor the target have no cells.
+
+    Args:
+        n_rows: about how many rows a batch has; None for one batch of all rows.
+        carried: positions of further columns that are read as they stand.
     """
     targets = () if columns.target is None else (columns.target,)
     needed: list[int] = sorted({*columns.inputs, *targets})
     try:
         lazy = pl.scan_parquet(source.path, glob=False)
-        lazy = lazy.select(pl.nth(needed))
+        read = sorted({*needed, *carried})
+        lazy = lazy.select(pl.nth(i).alias(str(i)) for i in read)
         frames = [lazy.collect()] if n_rows is None else lazy.collect_batches(chunk_size=n_rows)
         for frame in frames:
             plain = [
-                _plain(series, columns.names[i], i == columns.target, source).alias(str(i))
-                for i, series in zip(needed, frame, strict=True)
+                _plain(frame[str(i)], columns.names[i], i == columns.target, source) for i in needed
             ]
-            yield cleaned(pl.DataFrame(plain), spellings, blank_rows=True)
+            yield frame, cleaned(pl.DataFrame(plain), spellings, blank_rows=True)
     except (pl.exceptions.PolarsError, PanicException) as error:
         raise _damaged(source, error) from error
 
