@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -23,6 +23,30 @@ class Ratio:
     def __str__(self) -> str:
         digits = 2 if self.median < 10 else 0
         return f"{self.median:.{digits}f} ({self.low:.{digits}f}-{self.high:.{digits}f})"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A line of the table of results.
+
+    Attributes:
+        what: over what, "a step at batch 32 / a loop by hand".
+        aim: what it was to reach, "at most 2.7".
+    """
+
+    what: str
+    ratio: Ratio
+    aim: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what:62}{self.ratio!s:>20}  {self.aim}"
+
+
+def markdown(comparisons: Sequence[Comparison]) -> str:
+    """The table of results."""
+    lines = ["| what | median of the ratios (lowest-highest) | aim |", "| --- | --- | --- |"]
+    lines += [f"| {one.what} | {one.ratio} | {one.aim} |" for one in comparisons]
+    return "\n".join(lines) + "\n"
 
 
 def in_turns(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

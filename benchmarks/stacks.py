@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import torch
 
 from benchmarks import sweeps, vmap_loop
 from benchmarks.peers import RATE, UNITS
-from benchmarks.rounds import in_turns, ratio
+from benchmarks.rounds import Comparison, in_turns, ratio
 
 BATCH, EPOCHS = 32, 5
 SIZES = (1, 8, 64, 256, 1024)
@@ -63,27 +63,33 @@ def draw(path: Path, fused: list[float], by_hand: list[float]) -> None:
     figure.savefig(path, dpi=150)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="times each is measured")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the costs")
-    options = parser.parse_args()
+def measure(rounds: int, picture: Path | None = None) -> Iterator[Comparison]:
     torch.set_num_threads(1)
-    print(f"{'runs':>6}{'normlab':>14}{'by hand':>14}{'ratio':>20}")
     medians: list[list[float]] = [[], []]
     for size in SIZES:
         work: dict[str, Callable[[], float]] = {
             "fused": partial(fused, size),
             "by hand": partial(by_hand, size),
         }
-        taken = in_turns(work, options.rounds)
-        costs = [statistics.median(times) for times in taken.values()]
-        for kept, cost in zip(medians, costs, strict=True):
-            kept.append(cost)
-        cells = "".join(f"{1e3 * cost:11.2f} ms" for cost in costs)
-        print(f"{size:6,}{cells}{ratio(taken['fused'], taken['by hand'])!s:>20}", flush=True)
-    if options.picture is not None:
-        draw(options.picture, *medians)
+        taken = in_turns(work, rounds)
+        for kept, times in zip(medians, taken.values(), strict=True):
+            kept.append(statistics.median(times))
+        mine, other = (1e3 * costs[-1] for costs in medians)
+        print(f"  {size:,} runs: {mine:.2f} ms a run, by hand {other:.2f} ms")
+        aim = "at most 1.5" if size == 256 else ""
+        what = f"training of {size:,} runs, batch {BATCH} / a vmap loop by hand"
+        yield Comparison(what, ratio(taken["fused"], taken["by hand"]), aim)
+    if picture is not None:
+        draw(picture, *medians)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5, help="times each is measured")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the costs")
+    options = parser.parse_args()
+    for comparison in measure(options.rounds, options.picture):
+        print(comparison, flush=True)
 
 
 if __name__ == "__main__":

@@ -10,19 +10,24 @@ done once nor what other processes do counts.
 from __future__ import annotations
 
 import argparse
-import logging
 import math
 import statistics
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
 
 from benchmarks.peers import N_TRAIN, PEERS, normlab
-from benchmarks.rounds import in_turns, per_unit, ratio
+from benchmarks.rounds import Comparison, in_turns, per_unit, ratio
 
 BATCHES = {"batch 32": 32, "batch 200": 200, "full batch": N_TRAIN}
+AIMS = {
+    ("batch 32", "hand-written loop"): "at most 2.7",
+    ("batch 200", "hand-written loop"): "at most 2.7",
+    ("full batch", "hand-written loop"): "at most 3.2",
+    ("batch 32", "Lightning template"): "at most 0.4",
+    ("full batch", "Lightning template"): "at most 0.2",
+}
 STEPS = 800  # between the two lengths that are timed, in about so many steps
 
 
@@ -38,24 +43,24 @@ def contestants(batch: int) -> dict[str, Callable[[], float]]:
     return {name: partial(step, train) for name, train in {"normlab": normlab, **PEERS}.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="times each is measured")
-    rounds = parser.parse_args().rounds
+def measure(rounds: int) -> Iterator[Comparison]:
     torch.set_num_threads(1)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
-    print(f"{'':28}" + "".join(f"{name:>22}" for name in BATCHES))
     for train in (normlab, *PEERS.values()):
         train(1, N_TRAIN)  # imports
-    taken = {name: in_turns(contestants(batch), rounds) for name, batch in BATCHES.items()}
-    for peer in ("normlab", *PEERS):
-        cells = [f"{statistics.median(times[peer]) * 1e6:.0f} us" for times in taken.values()]
-        print(f"{peer:28}" + "".join(f"{cell:>22}" for cell in cells))
-    print("normlab's time over that of")
-    for peer in PEERS:
-        cells = [str(ratio(times["normlab"], times[peer])) for times in taken.values()]
-        print(f"  {peer:26}" + "".join(f"{cell:>22}" for cell in cells))
+    for name, batch in BATCHES.items():
+        taken = in_turns(contestants(batch), rounds)
+        for peer, times in taken.items():
+            print(f"  {name}, {peer}: {statistics.median(times) * 1e6:.0f} us a step")
+        for peer in PEERS:
+            aim = AIMS.get((name, peer), "")
+            yield Comparison(f"step, {name} / {peer}", ratio(taken["normlab"], taken[peer]), aim)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5, help="times each is measured")
+    for comparison in measure(parser.parse_args().rounds):
+        print(comparison, flush=True)
 
 
 if __name__ == "__main__":

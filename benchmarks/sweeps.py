@@ -1,7 +1,7 @@
 """What a run of a sweep costs: the fused launcher against Hydra's basic one, side by side.
 
-    python benchmarks/sweeps.py            # about ten minutes on two cores
-    python benchmarks/sweeps.py --repeat 5
+    python -m benchmarks.sweeps            # about ten minutes on two cores
+    python -m benchmarks.sweeps --rounds 5
 
 Whole commands, with validation, logging and checkpoints: the marginal cost of a run is
 (time of many runs - time of one) / (their number - 1). Training alone is what the program reports
@@ -17,14 +17,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+from benchmarks.rounds import Comparison, ratio
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = {
     "batch 64, 20 epochs": ["data.batch_size=64", "trainer.max_epochs=20"],
     "full batch, 300 epochs": ["data.batch_size=null", "trainer.max_epochs=300"],
 }
-FUSED, BASIC = 200, 8  # runs of a sweep
+AIMS = {
+    ("batch 64, 20 epochs", "basic", "a run"): "at least 20",
+    ("batch 64, 20 epochs", "basic", "training"): "at least 60",
+    ("full batch, 300 epochs", "basic", "a run"): "at least 15",
+    ("full batch, 300 epochs", "basic", "training"): "at least 30",
+}
+OTHERS = ("basic", "joblib")
+FUSED, FEW = 200, 8  # runs of a sweep
 NET = "model.hidden=[10]"
 
 
@@ -34,6 +44,7 @@ def sweep(launcher: str, n_runs: int, settings: list[str]) -> tuple[float, float
         command = [
             *(sys.executable, "train.py", "-m", f"seed=range(0,{n_runs})"),
             *(f"hydra/launcher={launcher}", f"hydra.sweep.dir={folder}", NET, *settings),
+            *(["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []),
         ]
         started = time.perf_counter()
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
@@ -43,29 +54,34 @@ def sweep(launcher: str, n_runs: int, settings: list[str]) -> tuple[float, float
     return seconds, statistics.median(result["seconds"] for result in results)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeat", type=int, default=3, help="times each is measured")
-    repeat = parser.parse_args().repeat
-    print(f"{'':24}{'marginal, basic / fused':>32}{'training, basic / fused':>32}")
+def measure(rounds: int) -> Iterator[Comparison]:
     for name, settings in SETTINGS.items():
-        whole, training = [], []
-        for _ in range(repeat):
+        taken: dict[str, list[float]] = {}
+        for _ in range(rounds):
             one_fused, _ = sweep("fused", 1, settings)
             many_fused, fused_training = sweep("fused", FUSED, settings)
-            one_basic, _ = sweep("basic", 1, settings)
-            many_basic, basic_training = sweep("basic", BASIC, settings)
-            fused = (many_fused - one_fused) / (FUSED - 1)
-            basic = (many_basic - one_basic) / (BASIC - 1)
-            whole.append((basic / fused, basic, fused))
-            training.append((basic_training / fused_training, basic_training, fused_training))
-        print(f"{name:24}" + "".join(_ratio(figures) for figures in (whole, training)))
+            one_other = {other: sweep(other, 1, settings)[0] for other in OTHERS}
+            for other in OTHERS:
+                many_other, training = sweep(other, FEW, settings)
+                marginal = (many_other - one_other[other]) / (FEW - 1)
+                taken.setdefault(f"{other}, a run", []).append(marginal)
+                taken.setdefault(f"{other}, training", []).append(training)
+            taken.setdefault("a run", []).append((many_fused - one_fused) / (FUSED - 1))
+            taken.setdefault("training", []).append(fused_training)
+        for what, times in taken.items():
+            print(f"  {name}, {what}: {statistics.median(times) * 1e3:.1f} ms")
+        for other in OTHERS:
+            for what in ("a run", "training"):
+                over = ratio(taken[f"{other}, {what}"], taken[what])
+                aim = AIMS.get((name, other, what), "")
+                yield Comparison(f"{name}: {what}, {other} launcher / fused", over, aim)
 
 
-def _ratio(figures: list[tuple[float, float, float]]) -> str:
-    ratio, slow, fast = sorted(figures)[len(figures) // 2]
-    low, high = min(figures)[0], max(figures)[0]
-    return f"{f'{slow * 1e3:.0f} / {fast * 1e3:.1f} ms = {ratio:.0f} ({low:.0f}-{high:.0f})':>32}"
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3, help="times each is measured")
+    for comparison in measure(parser.parse_args().rounds):
+        print(comparison, flush=True)
 
 
 if __name__ == "__main__":
