@@ -20,7 +20,7 @@ from normlab.data.cells import (
 from normlab.data.columns import Columns, Header, Selection, choose_columns, read_header
 from normlab.data.detection import Format, detect, in_words
 from normlab.data.faults import FLOAT32_OVERFLOW, Expectation, Role, find_fault, malformed
-from normlab.data.judging import NotNumeric, judge
+from normlab.data.judging import Judge, NotNumeric
 from normlab.data.label import Values, label_codes, label_groups
 from normlab.data.parquet import find_parquet_fault, parquet_cells, parquet_names
 from normlab.data.records import Dialect, ragged
@@ -97,7 +97,7 @@ class Contents:
         }
         if self.columns.target is not None:
             roles[self.columns.target] = "label"
-        return _fault(self.source, self.columns, roles, selection, counts)
+        return fault(self.source, self.columns, roles, selection, counts)
 
 
 def read_contents(
@@ -155,25 +155,29 @@ def _text_cells(
 def _judged(
     source: Source, columns: Columns, position: int, frame: pl.DataFrame, selection: Selection
 ) -> tuple[Column, pl.Series]:
-    series, name = frame[str(position)], columns.names[position]
-    given = columns.types.get(position)
-    decimal = columns.dialect.decimal
+    judge = make_judge(source, columns, position, selection)
     try:
-        column, series = judge(
-            series, name, given, selection.integer_categories, decimal, source.name
-        )
+        series = judge.see(frame[str(position)])
+        return judge.column(), series
     except NotNumeric as error:
-        raise _fault(source, columns, {position: "number"}, selection) from error
-    return column, series
+        raise fault(source, columns, {position: "number"}, selection) from error
 
 
-def _fault(
+def make_judge(source: Source, columns: Columns, position: int, selection: Selection) -> Judge:
+    """For the column of a position."""
+    name, given = columns.names[position], columns.types.get(position)
+    decimal = columns.dialect.decimal
+    return Judge(name, given, selection.integer_categories, decimal, source.name)
+
+
+def fault(
     source: Source,
     columns: Columns,
     roles: Mapping[int, Role],
     selection: Selection,
     counts: Mapping[str, int] | None = None,
 ) -> UserError:
+    """The message for the first cell that does not fit its role; `Contents.fault` says more."""
     lenient = counts is None
     expectation = Expectation(
         roles,
