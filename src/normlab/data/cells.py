@@ -74,16 +74,26 @@ def read_cells(
 
 
 def batches_of_cells(
-    source: Source, columns: Columns, spellings: Collection[str], n_rows: int
+    source: Source,
+    columns: Columns,
+    spellings: Collection[str],
+    n_rows: int,
+    numeric: Collection[int] = (),
+    spelled: Sequence[str] = (),
 ) -> Iterator[pl.DataFrame]:
     """As text, batch by batch: memory does not grow with the file.
 
+    Args:
+        numeric, spelled: as of `read_cells`, but read as float64 or not at all.
+
     Raises:
-        Unreadable: the file is not well formed.
+        Unreadable: the file is not well formed, or not as `numeric` and `spelled` take it.
     """
     try:
-        lazy = scan(source, columns, (), ())
+        lazy = scan(source, columns, numeric, spelled)
         for frame in lazy.collect_batches(chunk_size=n_rows, maintain_order=True):
+            if spelled and _blank(frame).any():
+                raise Unreadable("a row is blank, or every cell of it is spelled as missing")
             yield cleaned(frame, spellings)
     except (pl.exceptions.PolarsError, PanicException) as error:
         raise Unreadable(str(error).partition("\n")[0]) from error
