@@ -31,6 +31,7 @@ def cautions(
         labels: (n,), each 0 or 1.
     """
     sample = frame.gather_every(_step(frame.height)) if frame.height else frame
+    sample = sample.with_columns(pl.col(pl.Float64).cast(pl.Float32))  # as a network sees it
     return cautions_of(facts_of(frame), sample, labels, schema, source)
 
 
@@ -52,7 +53,7 @@ def cautions_of(
 
     Args:
         facts: of each input column, before rounding to float32.
-        sample: evenly spaced rows of the input columns (`sample_of`), encoded or not.
+        sample: evenly spaced rows of the input columns (`sample_of`), in float32 or as text.
         labels: (n,), of all rows.
     """
     messages = []

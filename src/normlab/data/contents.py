@@ -172,9 +172,9 @@ def _text_cells(source: Source, about: Outline, spellings: Sequence[str]) -> pl.
     # polars fills a row of too few cells with nulls, which are no missing values.
     last = frame[str(len(columns.names) - 1)]
     if last.null_count() and ragged(source, columns.dialect, len(columns.names)):
-        raise find_fault(source, columns, Expectation({})) or _unexplained(source)
+        raise find_fault(source, columns, Expectation({})) or unexplained(source)
     if holds_nul(frame):
-        raise find_fault(source, columns, Expectation({})) or _unexplained(source)
+        raise find_fault(source, columns, Expectation({})) or unexplained(source)
     return frame
 
 
@@ -213,10 +213,11 @@ def fault(
         counts=counts or {},
     )
     find = find_parquet_fault if source.parquet else find_fault
-    return find(source, columns, expectation) or _unexplained(source)
+    return find(source, columns, expectation) or unexplained(source)
 
 
-def _unexplained(source: Source) -> UserError:
+def unexplained(source: Source) -> UserError:
+    """The message for a file in which a second look finds no fault."""
     return UserError(
         f"{source.name} holds a value that is missing or not finite. Mend or remove its row."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from normlab.data.moments import Moments
@@ -40,28 +41,31 @@ class Facts:
         self._remembered = pl.Series(dtype=pl.Float64)
         self._share = 1  # a value is remembered if its hash is a multiple of this
 
-    def see(self, series: pl.Series, figures: dict[str, Any]) -> None:
-        """Takes note of further values.
-
-        Args:
-            series: float64 or text, null where missing.
-            figures: its "min" and "max", and of numbers its "mean" and population "std".
-        """
+    def see(self, series: pl.Series) -> None:
+        """Takes note of further values, float64 or text, null where missing."""
         n_missing = series.null_count()
         self.n_rows, self.n_missing = self.n_rows + len(series), self.n_missing + n_missing
-        low, high = figures["min"], figures["max"]
-        if low is None:
+        if n_missing == len(series):
             return
+        if series.dtype == pl.Float64:
+            self._note_numbers(series.drop_nulls() if n_missing else series)
+        elif self.low == self.high:  # else it is not constant: no more is asked of text
+            self._note_range(series.min(), series.max())
+
+    def _note_range(self, low: Any, high: Any) -> None:
         self.low = low if self.low is None else min(self.low, low)
         self.high = high if self.high is None else max(self.high, high)
-        if series.dtype != pl.Float64:
-            return
-        std = figures["std"]
-        seen = Moments(len(series) - n_missing, figures["mean"], std * std)
-        self.moments = self.moments.merged(seen)
-        if max(abs(low), abs(high)) * HALF_STEP > NEGLIGIBLE * std:
-            error: Any = (series - series.cast(pl.Float32)).abs().max()
-            self.rounding = max(self.rounding, error)
+
+    @np.errstate(invalid="ignore", over="ignore")  # infinite numbers are refused elsewhere
+    def _note_numbers(self, series: pl.Series) -> None:
+        # NumPy's functions, since polars' would wait their turn where it is reading the file.
+        values = series.to_numpy()
+        low, high, variance = float(values.min()), float(values.max()), float(values.var())
+        self._note_range(low, high)
+        self.moments = self.moments.merged(Moments(len(values), float(values.mean()), variance))
+        if max(abs(low), abs(high)) * HALF_STEP > NEGLIGIBLE * variance**0.5:
+            errors = np.abs(values - values.astype(np.float32))
+            self.rounding = max(self.rounding, float(errors.max()))
         self._note_repetitions(series)
 
     def _note_repetitions(self, series: pl.Series) -> None:
@@ -70,8 +74,8 @@ class Facts:
         A value's copies have one hash: what repeats more often than once in a hundred thousand
         rows is found out. (Gibbons 2001, distinct sampling.)
         """
-        for part in (series.head(PROBE), series):
-            self.integers = self.integers and bool((part == part.floor()).all())
+        for part in (series.head(PROBE).to_numpy(), series.to_numpy()):
+            self.integers = self.integers and bool((part == np.floor(part)).all())
         self.distinct = self.distinct and self.integers and not self.n_missing
         for part in (series.head(1_000), series):
             self.distinct = self.distinct and part.n_unique() == len(part)
@@ -92,14 +96,5 @@ class Facts:
 
 def note_facts(facts: Sequence[Facts], frame: pl.DataFrame) -> None:
     """Shows each column of a frame to its facts."""
-    if not frame.height:
-        return
-    numbers = [column.name for column in frame if column.dtype == pl.Float64]
-    every, numeric = pl.all(), pl.col(numbers)
-    of_each = {"min": every.min(), "max": every.max()}
-    if numbers:
-        of_each |= {"mean": numeric.mean(), "std": numeric.std(ddof=0)}
-    # A query for all columns: polars takes them in parallel.
-    figures = {name: frame.select(of).row(0, named=True) for name, of in of_each.items()}
-    for column, about in zip(frame, facts, strict=True):
-        about.see(column, {name: row.get(column.name) for name, row in figures.items()})
+    for about, column in zip(facts, frame, strict=True):
+        about.see(column)

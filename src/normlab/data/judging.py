@@ -102,6 +102,12 @@ class Judge:
             )
         self._categories = known
 
+    def seen(self) -> tuple[str | None, int, int]:
+        """What the column holds, and how many whole numbers (-1: too many) and categories."""
+        n_integers = -1 if self._integers is None else len(self._integers)
+        n_categories = 0 if self._categories is None else len(self._categories)
+        return self.holds, n_integers, n_categories
+
     def column(self) -> Column:
         """What the column is, as far as it was seen.
 

@@ -107,15 +107,15 @@ def find_parquet_fault(
                     )
                     found[position, fault] = row, value, count + int(cells.sum())
         start += frame.height
+    if not found:
+        return None
     order = list(expectation.roles)
-    for position, fault in sorted(
-        found, key=lambda key: (order.index(key[0]), FAULTS.index(key[1]))
-    ):
-        row, value, count = found[first]
-        cell = "" if value is None else str(value)
-        place, name = f"{source.name}, row {row}", columns.names[position]
-        return bad_cell(place, name, position, cell, fault, count, expectation)
-    return None
+    first = min(found, key=lambda key: (order.index(key[0]), FAULTS.index(key[1])))
+    position, fault = first
+    row, value, count = found[first]
+    place, name = f"{source.name}, row {row}", columns.names[position]
+    cell = "" if value is None else str(value)
+    return bad_cell(place, name, position, cell, fault, count, expectation)
 
 
 def _faults(

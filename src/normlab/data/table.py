@@ -12,7 +12,7 @@ from normlab.data.schema import Schema
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A binary classification data set in memory.
+    """A binary classification data set, in memory or mapped from disk.
 
     Attributes:
         rows: float32 (n, features), C-contiguous so that row batches are cheap: numbers in raw
@@ -30,6 +30,11 @@ class Table:
     source: str
     sha256: str | None = None
     read_as: str | None = None
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether rows and labels are memory maps (`cache.py`), read-only, of perhaps any size."""
+        return isinstance(self.rows, np.memmap)
 
     def __len__(self) -> int:
         return len(self.labels)
