@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from normlab.data.facts import Facts, note_facts
+from normlab.data.moments import Moments
 from normlab.data.schema import Column, Schema
 from normlab.quoting import setting
 
@@ -92,11 +93,9 @@ def scales_far_apart(
 ) -> str | None:
     """What to say of rows (n, columns) that no normalization brings to one scale."""
     spreads = {
-        column.name: float(std)
-        for values, column in zip(rows.T, columns, strict=True)
-        if column.type == "numeric"
-        for std in [np.nanstd(values.astype(np.float64))]
-        if std > 0
+        column.name: moments.variance**0.5
+        for moments, column in zip(_moments(rows), columns, strict=True)
+        if column.type == "numeric" and moments.variance > 0
     }
     if not spreads:
         return None
@@ -108,6 +107,17 @@ def scales_far_apart(
         f"{source}: the scales of columns {widest!r} and {narrowest!r} lie {ratio:,.0f} times "
         f"apart, and normalization=none keeps them so. Another normalization brings them together."
     )
+
+
+def _moments(rows: NDArray[np.floating]) -> list[Moments]:
+    """Of each column of rows (n, columns), of which many may be on disk."""
+    total = [Moments(0, 0.0, 0.0)] * rows.shape[1]
+    for start in range(0, len(rows), SAMPLE):
+        for i, column in enumerate(rows[start : start + SAMPLE].T.astype(np.float64)):
+            known = column[~np.isnan(column)]
+            if len(known):
+                total[i] = total[i].merged(Moments(len(known), known.mean(), known.var()))
+    return total
 
 
 def useless(frame: pl.DataFrame, columns: Sequence[Column]) -> list[str]:
