@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from normlab.data.moments import Moments
-from normlab.data.rows import Rows
+from normlab.data.rows import Rows, RowsInMemory
 from normlab.model.normalizer import Normalizer, column_quantiles
 
 
@@ -148,19 +148,20 @@ class Log1p(Normalizer):
 def mean_and_std(rows: Rows) -> tuple[Tensor, Tensor]:
     """Mean and population standard deviation (features,) of rows (n, features), in one pass.
 
-    Taken from the distances to each column's minimum: where a column is constant they are
-    exactly the constant and 0, which sums of the values themselves are not.
+    Taken from the distances to one row of each chunk, or to each column's minimum: where a
+    column is constant they are exactly the constant and 0, which sums of the values are not.
     """
-    chunks = []
-    for chunk in rows:
-        low = chunk.amin(dim=0)
-        above = chunk - low
-        chunks.append((len(chunk), low + above.mean(dim=0), above.std(dim=0, correction=0)))
-    if len(chunks) == 1:
-        return chunks[0][1:]
+    if isinstance(rows, RowsInMemory):
+        low = rows.rows.amin(dim=0)
+        above = rows.rows - low
+        return low + above.mean(dim=0), above.std(dim=0, correction=0)
     total = Moments(0, 0.0, 0.0)
-    for n, mean, std in chunks:
-        total = total.merged(Moments(n, mean, std * std))
+    for chunk in rows:
+        # Sums by matrix products: several times as fast as torch's own over the first dimension.
+        share = chunk.new_full((len(chunk),), 1 / len(chunk))
+        distance = chunk - chunk[0]
+        mean = share @ distance
+        total = total.merged(Moments(len(chunk), chunk[0] + mean, share @ (distance - mean) ** 2))
     return total.mean, total.variance.sqrt()
 
 

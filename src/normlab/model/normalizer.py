@@ -53,7 +53,7 @@ class Normalizer(nn.Module, ABC):
 
         def checked(chunk: Tensor) -> Tensor:
             chunk = chunk.to(dtype)
-            if not chunk.isfinite().all():
+            if not _finite(chunk):
                 raise ValueError(f"{self.name}: fit takes rows that are finite in {dtype}")
             return chunk
 
@@ -112,6 +112,14 @@ def column_quantiles(rows: Rows, positions: Tensor) -> Tensor:
 
 def _sorted(column: Tensor) -> Tensor:
     """On the CPU by NumPy, which is several times as fast and needs no positions."""
-    if column.device.type == "cpu" and column.dtype in (torch.float32, torch.float64):
+    if _is_numpys(column):
         return torch.from_numpy(np.sort(column.numpy()))
     return column.sort().values
+
+
+def _finite(rows: Tensor) -> bool:
+    return bool(np.isfinite(rows.numpy()).all() if _is_numpys(rows) else rows.isfinite().all())
+
+
+def _is_numpys(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64)
