@@ -118,9 +118,9 @@ def test_memory_holds_a_group_at_a_time_read_in_sequence(
     taken: list[Any] = []
     take = Part.take
 
-    def spied(self: Part, places: Any) -> Any:
+    def spied(self: Part, places: Any, out: Any = None) -> Any:
         taken.append(places)
-        return take(self, places)
+        return take(self, places, out)
 
     monkeypatch.setattr(Part, "take", spied)
     index = np.arange(400)

@@ -39,11 +39,21 @@ class Part:
     def __len__(self) -> int:
         return len(self.index)
 
-    def take(self, places: slice | NDArray[np.integer]) -> Batch:
-        """Rows (k, features) and labels (k,), read in the order of their places in the part."""
+    def take(
+        self, places: slice | NDArray[np.integer], out: NDArray[np.float32] | None = None
+    ) -> Batch:
+        """Rows (k, features) and labels (k,), read in the order of their places in the part.
+
+        Args:
+            places: of the rows.
+            out: float32 (at least k, features), where the rows go; None for memory of their own.
+        """
         index = self.index[places]
         rows, labels = (np.asarray(a) for a in (self.table.rows, self.table.labels))
-        return torch.from_numpy(rows.take(index, 0)), torch.from_numpy(labels.take(index, 0))
+        out = None if out is None else out[: len(index)]
+        # "clip" lets NumPy write into `out` at once; there is nothing to clip.
+        taken = rows.take(index, 0, out, "clip")
+        return torch.from_numpy(taken), torch.from_numpy(labels.take(index))
 
     def announce(self, start: int, stop: int) -> None:
         """Lets the system read some rows in advance, where it can."""
@@ -146,18 +156,25 @@ class DiskBatches:
 
     def __iter__(self) -> Iterator[Batch | SharedBatch]:
         if self.sampler is None or len(self.bounds) == 1:
-            for start, stop in self.bounds:
+            for start, stop in self.bounds:  # not in `memory`: whoever gets them may keep them
                 mine = slice(start, stop) if self.share is None else self.share.of(start, stop)
                 yield self._served(*self.part.take(mine), stop - start)
             return
         cuts = _groups_of(self.bounds, GROUP_BLOCKS * self.sampler.block_rows)
         groups = self.sampler.groups([(cut[0][0], cut[-1][1]) for cut in cuts])
         pairs = pairwise(chain(groups, [Group([], np.empty(0, np.int64))]))
+        # One piece of memory for all groups: pieces that come and go leave gaps in the heap.
+        largest = max(cut[-1][1] - cut[0][0] for cut in cuts)
+        memory = np.empty((largest, self.part.table.rows.shape[1]), np.float32)
         for cut, (group, following) in zip(cuts, pairs, strict=True):
-            yield from self._of_group(cut, group, following)
+            yield from self._of_group(cut, group, following, memory)
 
     def _of_group(
-        self, bounds: Sequence[tuple[int, int]], group: Group, following: Group
+        self,
+        bounds: Sequence[tuple[int, int]],
+        group: Group,
+        following: Group,
+        memory: NDArray[np.float32],
     ) -> Iterator[Batch | SharedBatch]:
         first = bounds[0][0]
         slices = [slice(start - first, stop - first) for start, stop in bounds]
@@ -167,7 +184,7 @@ class DiskBatches:
             mine = np.concatenate([order[part] for part in slices])
             read = np.sort(mine)
             places, order = places[read], np.searchsorted(read, mine)
-        rows, labels = self.part.take(places)
+        rows, labels = self.part.take(places, memory)
         for run in following.runs:
             self.part.announce(*run)
         served = torch.from_numpy(order)

@@ -18,6 +18,7 @@ from normlab.model.network import Network
 
 Loader = Batches | SharedBatches | DiskBatches
 
+EVALUATION_NUMBERS = 2**20  # of a table on disk, 4 MB
 SAMPLE = 100_000  # rows
 EVALUATION_BATCH = 65_536  # rows at once where no gradient is kept: bounds the memory
 
@@ -69,8 +70,8 @@ class TableDataModule(LightningDataModule):
         """The rows and labels of a part, `EVALUATION_BATCH` at a time; none where it is empty."""
         if self.table.on_disk:
             part = Part(self.table, getattr(self.split, name))
-            for start in range(0, len(part), EVALUATION_BATCH):
-                rows, labels = part.take(slice(start, start + EVALUATION_BATCH))
+            for start in range(0, len(part), self._evaluation_batch):
+                rows, labels = part.take(slice(start, start + self._evaluation_batch))
                 yield rows.to(device), labels.to(device)
         else:
             whole = self.part(name, device)
@@ -105,11 +106,17 @@ class TableDataModule(LightningDataModule):
 
     def val_dataloader(self) -> Loader | list[Loader]:
         """In the rows' order; an empty list where nothing is held out for validation."""
-        return self._serve("val", EVALUATION_BATCH) if len(self.split.val) else []
+        return self._serve("val", self._evaluation_batch) if len(self.split.val) else []
 
     def test_dataloader(self) -> Loader | list[Loader]:
         """In the rows' order; an empty list where nothing is held out for the test."""
-        return self._serve("test", EVALUATION_BATCH) if len(self.split.test) else []
+        return self._serve("test", self._evaluation_batch) if len(self.split.test) else []
+
+    @property
+    def _evaluation_batch(self) -> int:
+        """Rows; of a wide table on disk fewer, so that memory does not grow with its columns."""
+        fewer = max(1_024, EVALUATION_NUMBERS // self.table.rows.shape[1])
+        return min(EVALUATION_BATCH, fewer) if self.table.on_disk else EVALUATION_BATCH
 
     def _serve(self, name: str, batch_size: int | None, shuffled: bool = False) -> Loader:
         device, index = self._device(), getattr(self.split, name)

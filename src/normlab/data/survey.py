@@ -21,7 +21,7 @@ from normlab.data.schema import Column
 from normlab.data.source import Source
 from normlab.errors import UserError
 
-BATCH_CELLS = 2**21  # numbers in memory at once: 16 MB of float64
+BATCH_CELLS = 2**20  # numbers in memory at once: 8 MB of float64
 FEWEST_ROWS = 1_024  # in a batch
 
 
