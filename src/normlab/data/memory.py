@@ -17,6 +17,7 @@ PER_CELL_OF_PARQUET = 24.0
 UNPACKED = 6.0  # bytes of text in a byte of gzip, for numbers and short words
 # Where Linux tells of this process's group, in its two versions: the limit, what is used, and
 # how much of that is files that it would give back.
+GROUP_FOLDER = Path("/sys/fs/cgroup")
 GROUPS = (
     ("memory.max", "memory.current", "inactive_file"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
@@ -52,7 +53,7 @@ def free_memory() -> int:
         if line.startswith("MemAvailable:"):  # with what the page cache would give back
             free = [1024 * int(line.split()[1])]
     for limit, used, files in GROUPS:
-        limit, used = (Path("/sys/fs/cgroup") / name for name in (limit, used))
+        limit, used = (GROUP_FOLDER / name for name in (limit, used))
         if _text(limit).strip().isdecimal():
             stat = dict(line.split() for line in _text(used.with_name("memory.stat")).splitlines())
             free.append(int(_text(limit)) - int(_text(used)) + int(stat.get(files, 0)))
