@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-MANY = 2**20  # rows whose places in the order, 8 bytes each and several times, are too many
+MANY = 2**18  # rows whose places in the order, 8 bytes each and several times, are too many
 CHUNK = 2**16
 
 METRICS = ("loss", "accuracy", "auroc")

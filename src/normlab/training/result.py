@@ -12,6 +12,7 @@ from normlab.data.batches import Batch
 from normlab.data.module import TableDataModule
 from normlab.model.metrics import METRICS, binary_metrics, label_entropy
 from normlab.model.network import Network
+from normlab.model.outputs import Outputs
 from normlab.model.threshold import decision_thresholds
 
 
@@ -73,8 +74,8 @@ def measure(
 def evaluate(network: Network, batches: Iterable[Batch]) -> dict[str, float]:
     """Metrics by name over all of some rows (n, features) and labels (n,)."""
     dtype = next(network.parameters()).dtype
-    pairs = [(network(rows.to(dtype)), labels.to(dtype)) for rows, labels in batches]
-    logits, labels = (torch.cat(part) for part in zip(*pairs, strict=True))
-    pairs.clear()
-    values = binary_metrics(logits, labels).tolist()
+    outputs = Outputs()
+    for rows, labels in batches:
+        outputs.append(network(rows.to(dtype)), labels.to(dtype))
+    values = binary_metrics(*outputs.joined()).tolist()
     return dict(zip(METRICS, values, strict=True))
