@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from lightning import Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch.profiler import ProfilerActivity, profile
 
@@ -42,14 +42,23 @@ class Steps(Callback):
         self.operators: Counter[str] = Counter()
         self._profiler = profile(activities=[ProfilerActivity.CPU])
 
-    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        if trainer.current_epoch == 1 and trainer.fit_loop.batch_idx == 1:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.current_epoch == 1 and batch_idx == 1:
             self._profiler.__enter__()
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        if trainer.current_epoch == 1 and trainer.fit_loop.batch_idx == 1:
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        if trainer.current_epoch == 1 and batch_idx == 1:
             self._profiler.__exit__(None, None, None)
-            names = (event.name for event in self._profiler.events())
+            names = (event.name for event in self._profiler.events() or [])
             self.operators.update(name for name in names if name.startswith("aten::"))
 
 

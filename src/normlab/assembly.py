@@ -21,6 +21,7 @@ from normlab.config.data import (
 from normlab.data.columns import Selection
 from normlab.data.detection import Format
 from normlab.data.limits import refuse_merged_codes, refuse_overflow
+from normlab.data.memory import may_exceed_memory
 from normlab.data.module import TableDataModule
 from normlab.data.schema import Schema
 from normlab.data.table import Table
@@ -42,7 +43,7 @@ def load_table(settings: Settings) -> Table:
     Raises:
         UserError: where a file cannot be read or trained on.
     """
-    from normlab.data import readers, synthetic
+    from normlab.data import cache, readers, synthetic
 
     match settings.data:
         case CirclesSettings() as data:
@@ -54,7 +55,20 @@ def load_table(settings: Settings) -> Table:
         case BreastCancerSettings():
             return synthetic.breast_cancer()
         case CsvSettings() as data:
+            if stays_on_disk(settings):
+                choices = (*file_choices(data), data.cache_dir)
+                return cache.cached_table(data.path, data.target, *choices)
             return readers.read_table(data.path, data.target, *file_choices(data))
+
+
+def stays_on_disk(settings: Settings) -> bool:
+    """Whether the rows are to be read from a converted file, as they are needed."""
+    data = settings.data
+    if not isinstance(data, CsvSettings):
+        return False
+    if data.cache == "auto":
+        return data.cache_dir is not None or may_exceed_memory(data.path)
+    return data.cache
 
 
 def file_choices(data: CsvSettings) -> tuple[Format, Selection]:

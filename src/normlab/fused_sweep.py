@@ -15,7 +15,13 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from normlab.app import objective, write_start
-from normlab.assembly import lightning_trainer, load_table, make_classifier, make_data
+from normlab.assembly import (
+    lightning_trainer,
+    load_table,
+    make_classifier,
+    make_data,
+    stays_on_disk,
+)
 from normlab.cluster import submit
 from normlab.config import Settings
 from normlab.config.data import DataSettings
@@ -182,7 +188,7 @@ def _parts(runs: Sequence[Run], group: list[int], max_runs: int | None) -> list[
     """A group in equal parts of at most `max_runs`; each run by itself if it cannot be stacked."""
     settings = runs[group[0]].settings
     device = _device(settings)
-    if why_alone(settings):
+    if _unstackable(settings):
         return [[i] for i in group]
     if max_runs is None:
         data = make_data(settings, load_table(settings))
@@ -195,11 +201,17 @@ def _parts(runs: Sequence[Run], group: list[int], max_runs: int | None) -> list[
 def _device(settings: Settings) -> torch.device:
     """Where a run trains; a run that trains alone has the devices that it asks for."""
     silent = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    own = {} if why_alone(settings) else {"devices": 1}
+    own = {} if _unstackable(settings) else {"devices": 1}
     return lightning_trainer(settings, **silent, **own).strategy.root_device
 
 
 def _why_alone(runs: Sequence[Run], group: list[int]) -> str | None:
     if len(group) == 1:
-        return why_alone(runs[group[0]].settings) or "no other run shares its stack"
+        return _unstackable(runs[group[0]].settings) or "no other run shares its stack"
     return None
+
+
+def _unstackable(settings: Settings) -> str | None:
+    """What keeps a run out of every stack, whose rows lie in memory; None where nothing does."""
+    on_disk = "its table stays on disk (data.cache)" if stays_on_disk(settings) else None
+    return why_alone(settings) or on_disk

@@ -107,7 +107,7 @@ def test_what_the_user_cannot_mean(read: Read, selection: dict, message: str) ->
 
 def test_too_many_categories(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("normlab.data.judging.MOST_CATEGORIES", 9)
-    with pytest.raises(UserError, match=r"'x': 10 different values.*data\.drop=\[x\]"):
+    with pytest.raises(UserError, match=r"'x': 10 different values or more.*data\.drop=\[x\]"):
         read({"x": list("abcdefghij"), "z": [0] * 10})
 
 

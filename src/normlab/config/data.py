@@ -93,6 +93,12 @@ class CsvSettings(DataSettings):
     encoding: Literal["auto", "utf-8", "utf-16", "latin-1", "cp1252"] = Field(
         description="of the text; auto: UTF-8, or UTF-16 where its byte order mark stands first"
     )
+    cache: bool | Literal["auto"] = Field(
+        description="convert the file once, train from disk; auto: with cache_dir, or if large"
+    )
+    cache_dir: Annotated[str, Field(min_length=1)] | None = Field(
+        description="where converted files are kept; null: normlab/ in the user's cache folder"
+    )
 
     @field_validator("missing_values", mode="before")
     @classmethod

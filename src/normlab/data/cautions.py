@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from normlab.data.facts import Facts, note_facts
+from normlab.data.moments import Moments
 from normlab.data.schema import Column, Schema
 from normlab.quoting import setting
 
@@ -29,16 +31,42 @@ def cautions(
         frame: the input columns, float64 or text, before they are rounded to float32.
         labels: (n,), each 0 or 1.
     """
+    sample = frame.gather_every(_step(frame.height)) if frame.height else frame
+    sample = sample.with_columns(pl.col(pl.Float64).cast(pl.Float32))  # as a network sees it
+    return cautions_of(facts_of(frame), sample, labels, schema, source)
+
+
+def facts_of(frame: pl.DataFrame) -> list[Facts]:
+    """The facts of each column."""
+    facts = [Facts() for _ in range(frame.width)]
+    note_facts(facts, frame)
+    return facts
+
+
+def cautions_of(
+    facts: Sequence[Facts],
+    sample: pl.DataFrame,
+    labels: NDArray[np.float32] | None,
+    schema: Schema,
+    source: str,
+) -> list[str]:
+    """As `cautions`, of a table of which only the facts and a sample are at hand.
+
+    Args:
+        facts: of each input column, before rounding to float32.
+        sample: evenly spaced rows of the input columns (`sample_of`), in float32 or as text.
+        labels: (n,), of all rows.
+    """
     messages = []
-    for series, column in zip(frame, schema.columns, strict=True):
+    step = _step(0 if labels is None else len(labels))
+    for about, series, column in zip(facts, sample, schema.columns, strict=True):
         place = f"{source}, column {column.name!r}: "
-        for message in (
-            _coarse(series, column),
-            _constant(series, column),
-            _identity(series, column),
-            _leak(series, column, labels) if labels is not None and frame.width > 1 else None,
-        ):
+        leak = None
+        if labels is not None and len(facts) > 1:
+            leak = _leak(series, column, labels[::step], float(labels.mean()))
+        for message in (_coarse(about, column), _constant(about, column), _identity(about, column)):
             messages += [place + message] if message is not None else []
+        messages += [place + leak] if leak is not None else []
     if labels is not None and len(labels) >= FEWEST:
         positive = float(labels.mean())
         rarer = min(positive, 1 - positive)
@@ -51,16 +79,23 @@ def cautions(
     return messages
 
 
+def sample_of(rows: NDArray[np.float32]) -> pl.DataFrame:
+    """The rows in which a leak is looked for, null where a value is missing."""
+    return pl.DataFrame(rows[:: _step(len(rows))]).fill_nan(None)
+
+
+def _step(n_rows: int) -> int:
+    return max(1, -(-n_rows // SAMPLE))
+
+
 def scales_far_apart(
     rows: NDArray[np.float32], columns: Sequence[Column], source: str
 ) -> str | None:
     """What to say of rows (n, columns) that no normalization brings to one scale."""
     spreads = {
-        column.name: float(std)
-        for values, column in zip(rows.T, columns, strict=True)
-        if column.type == "numeric"
-        for std in [np.nanstd(values.astype(np.float64))]
-        if std > 0
+        column.name: moments.variance**0.5
+        for moments, column in zip(_moments(rows), columns, strict=True)
+        if column.type == "numeric" and moments.variance > 0
     }
     if not spreads:
         return None
@@ -74,27 +109,35 @@ def scales_far_apart(
     )
 
 
+def _moments(rows: NDArray[np.floating]) -> list[Moments]:
+    """Of each column of rows (n, columns), of which many may be on disk."""
+    total = [Moments(0, 0.0, 0.0)] * rows.shape[1]
+    for start in range(0, len(rows), SAMPLE):
+        for i, column in enumerate(rows[start : start + SAMPLE].T.astype(np.float64)):
+            known = column[~np.isnan(column)]
+            if len(known):
+                total[i] = total[i].merged(Moments(len(known), known.mean(), known.var()))
+    return total
+
+
 def useless(frame: pl.DataFrame, columns: Sequence[Column]) -> list[str]:
     """Names of the columns that are constant or look like an id."""
-    pairs = zip(frame, columns, strict=True)
-    return [c.name for series, c in pairs if _constant(series, c) or _identity(series, c)]
+    pairs = zip(facts_of(frame), columns, strict=True)
+    return [c.name for about, c in pairs if _constant(about, c) or _identity(about, c)]
 
 
-def _coarse(series: pl.Series, column: Column) -> str | None:
+def _coarse(facts: Facts, column: Column) -> str | None:
     """Where rounding to float32 moves a value by a noticeable share of its column's spread.
 
     The criterion is the largest rounding error against the column's standard deviation, rather
     than float32's step at that size: whole numbers below 2^24 have a step but no error.
     """
-    if column.type != "numeric":
+    if column.type != "numeric" or facts.low is None:
         return None
-    rounding = (series - series.cast(pl.Float32)).abs().max()
-    spread = series.std(ddof=0)
-    assert isinstance(rounding, float)
-    assert isinstance(spread, float)
-    if not 0 < spread * TOLERATED_ROUNDING < rounding:
+    spread = facts.moments.variance**0.5
+    if not 0 < spread * TOLERATED_ROUNDING < facts.rounding:
         return None
-    largest = np.nanmax(np.abs(series.to_numpy()).astype(np.float32))
+    largest = np.float32(max(abs(facts.low), abs(facts.high)))
     return (
         f"near {largest:.3g} float32 tells values apart in steps of {np.spacing(largest):.3g} "
         f"only, coarse for a column whose standard deviation is {spread:.3g}. Subtract a reference "
@@ -102,31 +145,24 @@ def _coarse(series: pl.Series, column: Column) -> str | None:
     )
 
 
-def _constant(series: pl.Series, column: Column) -> str | None:
-    if len(series) < 2 or column.categories[1:]:
-        return None
-    low, high = series.min(), series.max()
-    if low != high:
+def _constant(facts: Facts, column: Column) -> str | None:
+    if facts.n_rows < 2 or column.categories[1:] or facts.low != facts.high:
         return None
     remedy = setting("data.drop", [column.name])
-    return f"holds one value, {low!r}, in every row. Leave it out: {remedy}."
+    return f"holds one value, {facts.low!r}, in every row. Leave it out: {remedy}."
 
 
-def _identity(series: pl.Series, column: Column) -> str | None:
+def _identity(facts: Facts, column: Column) -> str | None:
     """Text or whole numbers that never come twice."""
-    n_rows = len(series)
-    if n_rows < FEWEST or series.null_count() or column.type == "boolean":
+    n_rows = facts.n_rows
+    if n_rows < FEWEST or facts.n_missing or column.type == "boolean":
         return None
     if column.type == "categorical" and len(column.categories) < n_rows:
         return None
     if column.type == "numeric":
-        if not (series.head(FEWEST) == series.head(FEWEST).floor()).all():
+        if not facts.distinct:
             return None
-        if series.head(SAMPLE).n_unique() < min(n_rows, SAMPLE):
-            return None
-        if not (series == series.floor()).all() or series.n_unique() < n_rows:
-            return None
-        consecutive = series.max() - series.min() == n_rows - 1  # type: ignore[operator]
+        consecutive = facts.high - facts.low == n_rows - 1
         if n_rows < 5 * FEWEST and not consecutive:  # few rows may differ by chance
             return None
     return (
@@ -135,28 +171,34 @@ def _identity(series: pl.Series, column: Column) -> str | None:
     )
 
 
-def _leak(series: pl.Series, column: Column, labels: NDArray[np.float32]) -> str | None:
-    """A column that tells the classes apart by itself may be known only after the label."""
+def _leak(
+    series: pl.Series, column: Column, labels: NDArray[np.float32], positive: float
+) -> str | None:
+    """A column that tells the classes apart by itself may be known only after the label.
+
+    Args:
+        series: a sample of it.
+        labels: of the same rows.
+        positive: share of class 1 in all rows.
+    """
     if len(labels) < FEWEST:
         return None
-    step = -(-len(series) // SAMPLE)
-    frame = pl.DataFrame({"x": series.gather_every(step), "y": labels[::step]}).drop_nulls()
+    frame = pl.DataFrame({"x": series, "y": labels}).drop_nulls()
     if frame["y"].n_unique() < 2:
         return None
     if column.type == "numeric":
         ranks = frame.select(pl.col("x").rank("average").alias("rank"), "y")
-        positive = ranks["rank"].filter(ranks["y"] == 1)
-        n1, n0 = len(positive), len(ranks) - len(positive)
-        area = (float(positive.sum()) - n1 * (n1 + 1) / 2) / (n1 * n0)
+        of_positive = ranks["rank"].filter(ranks["y"] == 1)
+        n1, n0 = len(of_positive), len(ranks) - len(of_positive)
+        area = (float(of_positive.sum()) - n1 * (n1 + 1) / 2) / (n1 * n0)
         power, what = max(area, 1 - area), "AUROC of the column alone"
     else:
         groups = frame.group_by("x").agg(pl.len().alias("n"), pl.col("y").sum().alias("n1"))
         if len(groups) > len(frame) / 2:  # nearly an id explains every row, and nothing
             return None
         right = groups.select(pl.max_horizontal("n1", pl.col("n") - pl.col("n1")).sum()).item()
-        majority = max(float(labels.mean()), 1 - float(labels.mean()))
         power, what = right / len(frame), "rows that its categories explain"
-        if majority > LEAK:
+        if max(positive, 1 - positive) > LEAK:
             return None
     if power < LEAK:
         return None

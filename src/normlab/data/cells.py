@@ -5,8 +5,9 @@ Columns go by their position ("0", "1", ...), since polars reads some names as p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import polars as pl
 from polars.exceptions import PanicException  # seen for a file that ends in a single quote
 
@@ -14,6 +15,8 @@ from normlab.data.columns import Columns
 from normlab.data.numbers import PATTERNS, is_missing, number
 from normlab.data.records import WHITESPACE
 from normlab.data.source import Source
+
+FEW_TEXTS = 100
 
 
 class Unreadable(Exception):
@@ -73,6 +76,32 @@ def read_cells(
     return cleaned(frame, spellings)
 
 
+def batches_of_cells(
+    source: Source,
+    columns: Columns,
+    spellings: Collection[str],
+    n_rows: int,
+    numeric: Collection[int] = (),
+    spelled: Sequence[str] = (),
+) -> Iterator[pl.DataFrame]:
+    """As text, batch by batch: memory does not grow with the file.
+
+    Args:
+        numeric, spelled: as of `read_cells`, but read as float64 or not at all.
+
+    Raises:
+        Unreadable: the file is not well formed, or not as `numeric` and `spelled` take it.
+    """
+    try:
+        lazy = scan(source, columns, numeric, spelled)
+        for frame in lazy.collect_batches(chunk_size=n_rows, maintain_order=True):
+            if spelled and _blank(frame).any():
+                raise Unreadable("a row is blank, or every cell of it is spelled as missing")
+            yield cleaned(frame, spellings)
+    except (pl.exceptions.PolarsError, PanicException) as error:
+        raise Unreadable(str(error).partition("\n")[0]) from error
+
+
 def scan(
     source: Source, columns: Columns, numeric: Collection[int], spelled: Sequence[str]
 ) -> pl.LazyFrame:
@@ -99,11 +128,34 @@ def cleaned(
     Args:
         blank_rows: whether to keep rows of blank cells alone, as blank lines are read.
     """
-    text = [column for column in frame if column.dtype == pl.String]
-    frame = frame.with_columns([c.str.strip_chars(WHITESPACE).replace("", None) for c in text])
+    stripped = [c for c in frame if c.dtype == pl.String and not _is_clean(c, spellings)]
+    stripped = [c.str.strip_chars(WHITESPACE).replace("", None) for c in stripped]
+    frame = frame.with_columns(stripped)
     if not blank_rows and all(column.null_count() for column in frame):
         frame = frame.filter(~_blank(frame))
-    return frame.with_columns([_without_missing(column, spellings) for column in frame])
+    unclean = {column.name for column in stripped}
+    numbers = [column for column in frame if column.dtype != pl.String]
+    texts = [frame[name] for name in unclean]
+    return frame.with_columns([_without_missing(column, spellings) for column in numbers + texts])
+
+
+def _is_clean(column: pl.Series, spellings: Collection[str]) -> bool:
+    """Whether a column of few different texts has none to strip or to take for missing.
+
+    Its texts are looked at in Python: polars' own functions of strings are quick on long columns,
+    but each waits its turn where polars is reading the next rows of the file meanwhile.
+    """
+    if column.head(10 * FEW_TEXTS).n_unique() > FEW_TEXTS:
+        return False
+    distinct = column.unique()
+    if len(distinct) > FEW_TEXTS:
+        return False
+    texts = [text for text in distinct.to_list() if text is not None]
+    missing = {value for spelling in spellings if (value := number(spelling)) is not None}
+    return not any(
+        text != text.strip(WHITESPACE) or is_missing(text, spellings) or number(text) in missing
+        for text in texts
+    )
 
 
 def _blank(frame: pl.DataFrame) -> pl.Series:
@@ -118,8 +170,10 @@ def _without_missing(column: pl.Series, spellings: Collection[str]) -> pl.Series
         numbers = {value for spelling in spellings if (value := number(spelling)) is not None}
         missing = [c for c in short if is_missing(c, spellings) or number(c) in numbers]
         return column.set(column.is_in(missing), None) if missing else column
-    if "nan" in {spelling.lower() for spelling in spellings} and column.is_nan().any():
-        column = column.fill_nan(None)
+    if "nan" in {spelling.lower() for spelling in spellings}:
+        known = column.drop_nulls() if column.null_count() else column
+        lowest = known.to_numpy().min(initial=0)  # nan where some number is
+        column = column.fill_nan(None) if np.isnan(lowest) else column
     for spelling in spellings:
         value = number(spelling)
         if value is not None:
@@ -143,7 +197,13 @@ def to_numbers(column: pl.Series, decimal: str) -> tuple[pl.Series, pl.Series]:
 def holds_nul(frame: pl.DataFrame) -> bool:
     """Whether some text holds the NUL byte, which polars lets pass."""
     texts = [column for column in frame if column.dtype == pl.String]
-    return any(column.str.contains("\0", literal=True).any() for column in texts)
+    return any(
+        any("\0" in text for text in distinct.drop_nulls().to_list())
+        if len(distinct) <= FEW_TEXTS
+        else column.str.contains("\0", literal=True).any()
+        for column in texts
+        for distinct in [column.unique()]
+    )
 
 
 def null_counts(frame: pl.DataFrame, names: Mapping[int, str]) -> dict[str, int]:

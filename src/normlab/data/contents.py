@@ -20,7 +20,7 @@ from normlab.data.cells import (
 from normlab.data.columns import Columns, Header, Selection, choose_columns, read_header
 from normlab.data.detection import Format, detect, in_words
 from normlab.data.faults import FLOAT32_OVERFLOW, Expectation, Role, find_fault, malformed
-from normlab.data.judging import NotNumeric, judge
+from normlab.data.judging import Judge, NotNumeric
 from normlab.data.label import Values, label_codes, label_groups
 from normlab.data.parquet import find_parquet_fault, parquet_cells, parquet_names
 from normlab.data.records import Dialect, ragged
@@ -97,16 +97,37 @@ class Contents:
         }
         if self.columns.target is not None:
             roles[self.columns.target] = "label"
-        return _fault(self.source, self.columns, roles, selection, counts)
+        return fault(self.source, self.columns, roles, selection, counts)
 
 
-def read_contents(
+@dataclass(frozen=True)
+class Outline:
+    """What the first lines of a file, or its header, tell.
+
+    Attributes:
+        unnamed: positions of the columns that the header leaves without a name.
+        read_as: how the file is written, in words.
+        sample: the cells of the first rows of a text file.
+    """
+
+    columns: Columns
+    unnamed: tuple[int, ...]
+    read_as: str
+    sample: Sequence[list[str]]
+
+    def numeric(self) -> frozenset[int]:
+        """Positions of the input columns that are likely to hold numbers alone."""
+        given = {p for p, kind in self.columns.types.items() if kind == "categorical"}
+        return (guess_numeric(self.sample, self.columns) & set(self.columns.inputs)) - given
+
+
+def outline(
     source: Source, target: str | int | None, format: Format, selection: Selection
-) -> Contents:
-    """The columns of a file, judged.
+) -> Outline:
+    """Which columns a file has and which of them are asked for.
 
     Raises:
-        UserError: the file is not well formed, or a column mixes numbers and text.
+        UserError: it has no rows, or lacks a column that is asked for.
     """
     if source.parquet:
         header, read_as = Header(parquet_names(source)), source.saved_as
@@ -119,61 +140,70 @@ def read_contents(
     names = header.names
     at, inputs, types = choose_columns(names, target, selection, has_header, source.name)
     columns = Columns(names, at, inputs, types, dialect, has_header, header.lines_before_rows)
-    spellings = selection.missing_values
+    return Outline(columns, header.unnamed, read_as, sample[has_header:])
+
+
+def read_contents(
+    source: Source, target: str | int | None, format: Format, selection: Selection
+) -> Contents:
+    """The columns of a file, judged.
+
+    Raises:
+        UserError: the file is not well formed, or a column mixes numbers and text.
+    """
+    about = outline(source, target, format, selection)
+    columns, spellings = about.columns, selection.missing_values
     if source.parquet:
         frame = parquet_cells(source, columns, spellings)
     else:
-        frame = _text_cells(source, columns, sample[has_header:], spellings, types)
+        frame = _text_cells(source, about, spellings)
     judged = [_judged(source, columns, position, frame, selection) for position in columns.inputs]
     frame = frame.with_columns([series for _, series in judged])
     inputs_judged = tuple(column for column, _ in judged)
-    return Contents(source, frame, columns, inputs_judged, header.unnamed, read_as)
+    return Contents(source, frame, columns, inputs_judged, about.unnamed, about.read_as)
 
 
-def _text_cells(
-    source: Source,
-    columns: Columns,
-    sample: Sequence[list[str]],
-    spellings: Sequence[str],
-    types: Mapping[int, str],
-) -> pl.DataFrame:
-    categorical = {position for position, kind in types.items() if kind == "categorical"}
-    numeric = (guess_numeric(sample, columns) & set(columns.inputs)) - categorical
+def _text_cells(source: Source, about: Outline, spellings: Sequence[str]) -> pl.DataFrame:
+    columns, spelled = about.columns, missing_in(about.sample, spellings)
     try:
-        frame = read_cells(source, columns, numeric, spellings, missing_in(sample, spellings))
+        frame = read_cells(source, columns, about.numeric(), spellings, spelled)
     except Unreadable as error:
         raise malformed(source, columns, str(error)) from error
     # polars fills a row of too few cells with nulls, which are no missing values.
     last = frame[str(len(columns.names) - 1)]
     if last.null_count() and ragged(source, columns.dialect, len(columns.names)):
-        raise find_fault(source, columns, Expectation({})) or _unexplained(source)
+        raise find_fault(source, columns, Expectation({})) or unexplained(source)
     if holds_nul(frame):
-        raise find_fault(source, columns, Expectation({})) or _unexplained(source)
+        raise find_fault(source, columns, Expectation({})) or unexplained(source)
     return frame
 
 
 def _judged(
     source: Source, columns: Columns, position: int, frame: pl.DataFrame, selection: Selection
 ) -> tuple[Column, pl.Series]:
-    series, name = frame[str(position)], columns.names[position]
-    given = columns.types.get(position)
-    decimal = columns.dialect.decimal
+    judge = make_judge(source, columns, position, selection)
     try:
-        column, series = judge(
-            series, name, given, selection.integer_categories, decimal, source.name
-        )
+        series = judge.see(frame[str(position)])
+        return judge.column(), series
     except NotNumeric as error:
-        raise _fault(source, columns, {position: "number"}, selection) from error
-    return column, series
+        raise fault(source, columns, {position: "number"}, selection) from error
 
 
-def _fault(
+def make_judge(source: Source, columns: Columns, position: int, selection: Selection) -> Judge:
+    """For the column of a position."""
+    name, given = columns.names[position], columns.types.get(position)
+    decimal = columns.dialect.decimal
+    return Judge(name, given, selection.integer_categories, decimal, source.name)
+
+
+def fault(
     source: Source,
     columns: Columns,
     roles: Mapping[int, Role],
     selection: Selection,
     counts: Mapping[str, int] | None = None,
 ) -> UserError:
+    """The message for the first cell that does not fit its role; `Contents.fault` says more."""
     lenient = counts is None
     expectation = Expectation(
         roles,
@@ -183,10 +213,11 @@ def _fault(
         counts=counts or {},
     )
     find = find_parquet_fault if source.parquet else find_fault
-    return find(source, columns, expectation) or _unexplained(source)
+    return find(source, columns, expectation) or unexplained(source)
 
 
-def _unexplained(source: Source) -> UserError:
+def unexplained(source: Source) -> UserError:
+    """The message for a file in which a second look finds no fault."""
     return UserError(
         f"{source.name} holds a value that is missing or not finite. Mend or remove its row."
     )

@@ -27,11 +27,15 @@ def encode(
         frame: the columns in their order, each float64 or text, null where missing.
         columns: what they mean.
     """
-    encoded = [
-        encode_column(series, column, decimal)
-        for series, column in zip(frame, columns, strict=True)
-    ]
-    return pl.DataFrame(encoded).to_numpy(order="c", writable=True)
+    rows = np.empty((frame.height, len(columns)), np.float32)
+    with np.errstate(over="ignore"):  # infinite
+        for i, (series, column) in enumerate(zip(frame, columns, strict=True)):
+            if column.type == "numeric":
+                values = numbers(series, decimal)
+            else:
+                values = encode_column(series, column, decimal)
+            rows[:, i] = values.to_numpy()
+    return rows
 
 
 def encode_column(series: pl.Series, column: Column, decimal: str = "point") -> pl.Series:

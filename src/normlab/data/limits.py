@@ -23,7 +23,7 @@ def refuse_overflow(table: Table, normalization: str, batchnorm: bool) -> None:
     if normalization not in KEEP_THE_SPREAD or not len(table):
         return
     limit = float(np.finfo(np.float32).max)
-    largest = np.nanmax(np.abs(table.rows), axis=0, initial=0)
+    largest = np.max([np.nanmax(np.abs(rows), 0, initial=0) for rows in table.chunks()], 0)
     for position in np.flatnonzero(largest > limit**0.5 / 2):
         column = table.rows[:, position].astype(np.float64)
         spread = float(np.nanstd(column))

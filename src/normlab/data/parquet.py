@@ -26,6 +26,10 @@ from normlab.data.source import Source
 from normlab.errors import UserError
 from normlab.quoting import setting
 
+FAULT_ROWS = 262_144  # rows at once in which a fault is looked for
+# In the order in which they are told of a column.
+FAULTS = (MISSING_LABEL, MISSING_FEATURE, UNKNOWN, TEXT, INFINITE, TOO_LARGE)
+
 
 def parquet_names(source: Source) -> tuple[str, ...]:
     """The names of the columns.
@@ -98,17 +102,28 @@ def find_parquet_fault(
     source: Source, columns: Columns, expectation: Expectation
 ) -> UserError | None:
     """The first column with a fault, with the row of its first such cell, counted from 1."""
-    frame = parquet_cells(source, columns, expectation.missing_values)
-    for position, role in expectation.roles.items():
-        series = frame[str(position)]
-        for fault, cells in _faults(series, position, role, expectation):
-            if cells.any():
-                row = cells.fill_null(False).arg_max() or 0
-                value = series[row]
-                place, name = f"{source.name}, row {row + 1}", columns.names[position]
-                cell, count = "" if value is None else str(value), int(cells.sum())
-                return bad_cell(place, name, position, cell, fault, count, expectation)
-    return None
+    found: dict[tuple[int, str], tuple[int, object, int]] = {}  # row, value, number of such cells
+    start = 0
+    for _, frame in parquet_batches(source, columns, expectation.missing_values, FAULT_ROWS):
+        for position, role in expectation.roles.items():
+            series = frame[str(position)]
+            for fault, cells in _faults(series, position, role, expectation):
+                if cells.any():
+                    place = cells.fill_null(False).arg_max() or 0
+                    row, value, count = found.get(
+                        (position, fault), (start + place + 1, series[place], 0)
+                    )
+                    found[position, fault] = row, value, count + int(cells.sum())
+        start += frame.height
+    if not found:
+        return None
+    order = list(expectation.roles)
+    first = min(found, key=lambda key: (order.index(key[0]), FAULTS.index(key[1])))
+    position, fault = first
+    row, value, count = found[first]
+    place, name = f"{source.name}, row {row}", columns.names[position]
+    cell = "" if value is None else str(value)
+    return bad_cell(place, name, position, cell, fault, count, expectation)
 
 
 def _faults(

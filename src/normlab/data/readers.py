@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from normlab.data.cautions import cautions
-from normlab.data.columns import Selection
+from normlab.data.columns import Columns, Selection
 from normlab.data.contents import Contents, read_contents
 from normlab.data.detection import Format
 from normlab.data.encoding import encode
 from normlab.data.label import class_names
 from normlab.data.schema import Column, Schema
-from normlab.data.source import opened
+from normlab.data.source import Source, opened
 from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.quoting import setting
@@ -66,7 +68,7 @@ def read_table(
         contents = read_contents(source, target, format, selection)
         table, messages = _table(contents, selection, sha256)
     for message in messages:
-        _warn_once(path, sha256, message)
+        warn_once(path, sha256, message)
     return table
 
 
@@ -80,23 +82,16 @@ def _table(contents: Contents, selection: Selection, sha256: str) -> tuple[Table
         raise contents.fault(selection, counts)
     groups = contents.label_groups(selection)
     frame, labels = contents.input_frame, contents.labels(groups)
-    inputs, messages = contents.inputs, _unnamed(contents)
+    inputs, messages = contents.inputs, unnamed_columns(source, columns, contents.unnamed)
     if counts and selection.missing == "drop":
         kept = _complete(frame, labels, source.name)
-        messages.append(
-            f"{source.name}: {len(kept) - kept.sum():,} of {len(kept):,} rows have a missing value "
-            f"and are left out (data.missing=drop)."
-        )
+        messages.append(dropped_rows(source.name, int(kept.sum()), len(kept)))
         frame, labels = frame.filter(kept), labels[kept.to_numpy()]
         inputs = tuple(Column(c.name, c.type, c.categories) for c in inputs)
     rows = encode(frame, inputs, columns.dialect.decimal)
     if not np.isfinite(rows).all():  # perhaps by missing values alone
         contents.refuse_infinite(selection)
-    if len(np.unique(labels)) < 2:
-        raise UserError(
-            f"{source.name}, column {target!r}: without the rows that have a missing value the "
-            f"label holds one value. Set data.missing=impute or leave columns out (data.drop)."
-        )
+    refuse_one_class(labels, source.name, target)
     schema = Schema(
         columns.features,
         target,
@@ -108,7 +103,8 @@ def _table(contents: Contents, selection: Selection, sha256: str) -> tuple[Table
         tuple(selection.missing_values),
     )
     messages += cautions(frame, labels, schema, source.name)
-    return Table(rows, labels, schema, source.name, sha256, _described(contents)), messages
+    read_as = described(contents.read_as, columns, inputs)
+    return Table(rows, labels, schema, source.name, sha256, read_as), messages
 
 
 def _complete(frame: pl.DataFrame, labels: NDArray[np.float32], source: str) -> pl.Series:
@@ -120,41 +116,71 @@ def _complete(frame: pl.DataFrame, labels: NDArray[np.float32], source: str) -> 
     kept = ~frame.select(pl.any_horizontal(pl.all().is_null())).to_series()
     kept &= pl.Series(~np.isnan(labels))
     if not kept.any():
-        raise UserError(
-            f"{source}: every row has a missing value, so data.missing=drop leaves none. Leave "
-            f"columns out (data.drop) or set data.missing=impute."
-        )
+        refuse_no_rows(source)
     return kept
 
 
-def _described(contents: Contents) -> str:
+def refuse_no_rows(source: str) -> NoReturn:
+    """Refuses a file of which no row is kept.
+
+    Raises:
+        UserError: always.
+    """
+    raise UserError(
+        f"{source}: every row has a missing value, so data.missing=drop leaves none. Leave "
+        f"columns out (data.drop) or set data.missing=impute."
+    )
+
+
+def refuse_one_class(labels: NDArray[np.float32], source: str, target: str) -> None:
+    """Refuses labels of one class, which only rows that were left out can make them.
+
+    Raises:
+        UserError: all labels are equal.
+    """
+    if labels.min() == labels.max():
+        raise UserError(
+            f"{source}, column {target!r}: without the rows that have a missing value the "
+            f"label holds one value. Set data.missing=impute or leave columns out (data.drop)."
+        )
+
+
+def dropped_rows(source: str, n_kept: int, n_rows: int) -> str:
+    """What to say of rows that are left out."""
+    return (
+        f"{source}: {n_rows - n_kept:,} of {n_rows:,} rows have a missing value "
+        f"and are left out (data.missing=drop)."
+    )
+
+
+def described(read_as: str, columns: Columns, inputs: Sequence[Column]) -> str:
     """In one line: how the file was read, and what its columns are."""
-    types = [column.type for column in contents.inputs]
+    types = [column.type for column in inputs]
     counts = [
         f"{types.count(kind)} {kind}"
         for kind in ("numeric", "boolean", "categorical")
         if kind in types
     ]
-    left_out = len(contents.columns.names) - len(types) - 1
+    left_out = len(columns.names) - len(types) - 1
     if left_out:
         counts.append(f"{left_out} left out")
-    return f"{contents.read_as}; inputs: {', '.join(counts)}"
+    return f"{read_as}; inputs: {', '.join(counts)}"
 
 
 @cache
-def _warn_once(path: Path, sha256: str, message: str) -> None:
+def warn_once(path: Path, sha256: str, message: str) -> None:
     """A sweep reads its table several times."""
     log.warning(message)
 
 
-def _unnamed(contents: Contents) -> list[str]:
+def unnamed_columns(source: Source, columns: Columns, unnamed: Iterable[int]) -> list[str]:
     """A column without a name that is an input: most often a row's number."""
     messages = []
-    for position in sorted(set(contents.unnamed) & set(contents.columns.inputs)):
-        name = contents.columns.names[position]
+    for position in sorted(set(unnamed) & set(columns.inputs)):
+        name = columns.names[position]
         remedy = setting("data.drop", [name])
         messages.append(
-            f"{contents.source.name}: column {position + 1} of the header has no name and is "
+            f"{source.name}: column {position + 1} of the header has no name and is "
             f"called {name!r}. If it is a row index, remove it ({remedy}): it can give the label "
             f"away."
         )

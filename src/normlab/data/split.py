@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 
 from normlab.errors import UserError
 
+CHUNK = 2**20  # rows
+
 SplitMethod = Literal["random", "chronological", "none"]
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row indices of the three parts, int64, each ascending; `val` and `test` may be empty."""
+    """Row indices of the three parts, each ascending; `val` and `test` may be empty."""
 
-    train: NDArray[np.int64]
-    val: NDArray[np.int64]
-    test: NDArray[np.int64]
+    train: NDArray[np.integer]
+    val: NDArray[np.integer]
+    test: NDArray[np.integer]
 
 
 def split_rows(
@@ -32,6 +34,7 @@ def split_rows(
     val_fraction: float,
     test_fraction: float,
     seed: int,
+    index: type[np.integer] = np.int64,
 ) -> Split:
     """Divide the rows into a training, a validation and a test part.
 
@@ -45,6 +48,7 @@ def split_rows(
         test_fraction: the test part's share, likewise; the two leave some rows to train on.
         seed: of the random draw, at least 0. It seeds a stream of its own (the first child of
             NumPy's SeedSequence), apart from other uses of the same number.
+        index: type of the indices, where that of tables in memory would take too much of it.
 
     Raises:
         UserError: the training part lacks a class, or a part that was asked for has no rows, or
@@ -62,9 +66,9 @@ def split_rows(
         )
     match method:
         case "random":
-            split = _stratified(labels, n_val, n_test, seed)
+            split = _stratified(labels, n_val, n_test, seed, index)
         case "chronological" | "none":
-            rows = np.arange(n_rows, dtype=np.int64)
+            rows = np.arange(n_rows, dtype=index)
             split = Split(rows[:n_train], rows[n_train : n_train + n_val], rows[n_train + n_val :])
         case _:
             assert_never(method)
@@ -85,23 +89,37 @@ def split_rows(
     return split
 
 
-def _stratified(labels: NDArray[np.floating], n_val: int, n_test: int, seed: int) -> Split:
+def _stratified(
+    labels: NDArray[np.floating], n_val: int, n_test: int, seed: int, index: type[np.integer]
+) -> Split:
     """Permute the rows of each class; the first go to validation, the next to test."""
     stream = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
     positive = labels == 1
     n_rows, n_positive = len(labels), int(positive.sum())
     val_positive = _rounded_share(n_val, n_positive, n_rows)
     test_positive = _rounded_share(n_test, n_positive, n_rows)
-    val, test, train = [], [], []
+    parts = np.zeros(n_rows, np.uint8)
     for members, val_count, test_count in (
         (~positive, n_val - val_positive, n_test - test_positive),
         (positive, val_positive, test_positive),
     ):
-        rows = stream.permutation(np.flatnonzero(members))
-        val.append(rows[:val_count])
-        test.append(rows[val_count : val_count + test_count])
-        train.append(rows[val_count + test_count :])
-    return Split(*(np.sort(np.concatenate(part)) for part in (train, val, test)))
+        rows = _places(members, index)
+        stream.shuffle(rows)
+        parts[rows[:val_count]] = 1
+        parts[rows[val_count : val_count + test_count]] = 2
+    train, val, test = (_places(parts == part, index) for part in range(3))
+    return Split(train, val, test)
+
+
+def _places(chosen: NDArray[np.bool_], index: type[np.integer]) -> NDArray[np.integer]:
+    """Where it is true, as `np.flatnonzero`, but without a copy in int64 of all of them."""
+    places = np.empty(np.count_nonzero(chosen), index)
+    stop = 0
+    for first in range(0, len(chosen), CHUNK):
+        found = np.flatnonzero(chosen[first : first + CHUNK])
+        start, stop = stop, stop + len(found)
+        np.add(found, first, out=places[start:stop], casting="same_kind")
+    return places
 
 
 def _rounded_share(size: int, n_class: int, n_rows: int) -> int:

@@ -12,6 +12,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+from normlab.data.moments import Moments
+from normlab.data.rows import Rows, RowsInMemory
 from normlab.model.normalizer import Normalizer, column_quantiles
 
 
@@ -28,11 +30,11 @@ class AffineNormalizer(Normalizer):
         self.register_buffer("scale", torch.ones(n_features))
 
     @abstractmethod
-    def statistics(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def statistics(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Shift and scale (features,) of float64 rows (n, features); scale 0 where constant."""
 
-    def _fit(self, rows: Tensor) -> None:
-        shift, scale = self.statistics(rows.double())
+    def _fit(self, rows: Rows) -> None:
+        shift, scale = self.statistics(rows.map(Tensor.double))
         # A constant column is only shifted, as in scikit-learn. Any other scale is kept where
         # the buffer's dtype has its full precision: not inf, and not subnormal, because a GPU
         # or a compiler may flush a subnormal to 0.
@@ -56,8 +58,9 @@ class Raw(AffineNormalizer):
 
     name = "none"
 
-    def statistics(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.zeros_like(rows[0]), torch.ones_like(rows[0])
+    def statistics(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        zeros = torch.zeros(rows.shape[1], dtype=torch.float64, device=rows.device)
+        return zeros, torch.ones_like(zeros)
 
 
 @final
@@ -66,7 +69,7 @@ class Center(AffineNormalizer):
 
     name = "center"
 
-    def statistics(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def statistics(self, rows: Rows) -> tuple[Tensor, Tensor]:
         mean, _ = mean_and_std(rows)
         return mean, torch.ones_like(mean)
 
@@ -77,7 +80,7 @@ class Standardize(AffineNormalizer):
 
     name = "standardize"
 
-    def statistics(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def statistics(self, rows: Rows) -> tuple[Tensor, Tensor]:
         return mean_and_std(rows)
 
 
@@ -90,8 +93,10 @@ class MinMax(AffineNormalizer):
 
     name = "minmax"
 
-    def statistics(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        low, high = rows.aminmax(dim=0)
+    def statistics(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        extremes = [chunk.aminmax(dim=0) for chunk in rows]
+        low = torch.stack([low for low, _ in extremes]).amin(dim=0)
+        high = torch.stack([high for _, high in extremes]).amax(dim=0)
         return low, high - low
 
 
@@ -106,7 +111,7 @@ class Robust(AffineNormalizer):
 
     name = "robust"
 
-    def statistics(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def statistics(self, rows: Rows) -> tuple[Tensor, Tensor]:
         quarters = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64, device=rows.device)
         low, median, high = column_quantiles(rows, quarters * (len(rows) - 1))
         iqr = high - low
@@ -129,8 +134,8 @@ class Log1p(Normalizer):
         super().__init__(n_features)
         self.logs = Standardize(n_features)
 
-    def _fit(self, rows: Tensor) -> None:
-        self.logs.fit(signed_log1p(rows))
+    def _fit(self, rows: Rows) -> None:
+        self.logs.fit(rows.map(signed_log1p))
 
     def forward(self, rows: Tensor) -> Tensor:
         return self.logs(signed_log1p(rows))
@@ -140,15 +145,24 @@ class Log1p(Normalizer):
         return saturate(logs.sign() * logs.abs().expm1())
 
 
-def mean_and_std(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and population standard deviation (features,) of rows (n, features).
+def mean_and_std(rows: Rows) -> tuple[Tensor, Tensor]:
+    """Mean and population standard deviation (features,) of rows (n, features), in one pass.
 
-    Taken from the distances to each column's minimum: where a column is constant they are
-    exactly the constant and 0, which sums of the values themselves are not.
+    Taken from the distances to one row of each chunk, or to each column's minimum: where a
+    column is constant they are exactly the constant and 0, which sums of the values are not.
     """
-    low = rows.amin(dim=0)
-    above = rows - low
-    return low + above.mean(dim=0), above.std(dim=0, correction=0)
+    if isinstance(rows, RowsInMemory):
+        low = rows.rows.amin(dim=0)
+        above = rows.rows - low
+        return low + above.mean(dim=0), above.std(dim=0, correction=0)
+    total = Moments(0, 0.0, 0.0)
+    for chunk in rows:
+        # Sums by matrix products: several times as fast as torch's own over the first dimension.
+        share = chunk.new_full((len(chunk),), 1 / len(chunk))
+        distance = chunk - chunk[0]
+        mean = share @ distance
+        total = total.merged(Moments(len(chunk), chunk[0] + mean, share @ (distance - mean) ** 2))
+    return total.mean, total.variance.sqrt()
 
 
 def signed_log1p(rows: Tensor) -> Tensor:

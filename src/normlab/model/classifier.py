@@ -17,6 +17,7 @@ from normlab.model.checkpoint import describe
 from normlab.model.lean_module import LeanModule
 from normlab.model.metrics import METRICS, binary_metrics
 from normlab.model.network import Network
+from normlab.model.outputs import Outputs
 from normlab.seeding import Stream, epoch_seed, seed_device
 
 
@@ -63,8 +64,8 @@ class Classifier(LeanModule):
         weight = None if pos_weight == 1 else torch.tensor(pos_weight)
         self.loss = nn.BCEWithLogitsLoss(pos_weight=weight)
         self._lr = lr
-        self._train: list[Batch] = []
-        self._val: list[Batch] = []
+        self._train = Outputs()
+        self._val = Outputs()
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (n,) of raw rows (n, features)."""
@@ -80,7 +81,7 @@ class Classifier(LeanModule):
     def training_step(self, batch: Batch | SharedBatch, batch_idx: int) -> Tensor:
         rows, labels, *weight = batch
         logits = self.network(rows)
-        self._train.append((logits.detach(), labels))
+        self._train.append(logits.detach(), labels)
         if not weight:
             return self.loss(logits, labels)
         # A mean would be nan for a process that got none of a short batch's rows.
@@ -93,21 +94,21 @@ class Classifier(LeanModule):
 
     def validation_step(self, batch: Batch | SharedBatch, batch_idx: int) -> None:
         rows, labels, *_ = batch
-        self._val.append((self.network(rows), labels))
+        self._val.append(self.network(rows), labels)
 
     def on_train_epoch_end(self) -> None:
         """Lightning has validated by now: one record holds the epoch."""
         record = {"lr": self._lr}
-        for name, batches in (("train", self._train), ("val", self._val)):
-            if batches:
-                record |= epoch_record(name, self._of_all_ranks(batches))
-                batches.clear()
+        for name, outputs in (("train", self._train), ("val", self._val)):
+            if outputs:
+                record |= epoch_record(name, *self._of_all_ranks(*outputs.joined()))
+                outputs.clear()
         self._publish(record)
         self.best.update(self.network, record.get("val/loss"), self.current_epoch)
 
-    def _of_all_ranks(self, batches: list[Batch]) -> list[Batch]:
+    def _of_all_ranks(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         several = self.trainer.world_size > 1
-        return gathered(batches) if several else batches
+        return gathered(logits, labels) if several else (logits, labels)
 
     def _publish(self, record: dict[str, float]) -> None:
         """To the loggers and to callbacks such as EarlyStopping, as `self.log_dict` would.
@@ -134,22 +135,21 @@ class Classifier(LeanModule):
         self.best.load_state_dict(checkpoint["best"])
 
 
-def epoch_record(name: str, batches: list[Batch]) -> dict[str, float]:
+def epoch_record(name: str, logits: Tensor, labels: Tensor) -> dict[str, float]:
     """An epoch's metrics under "name/": one transfer from the device for all of them."""
-    logits, labels = (torch.cat(part) for part in zip(*batches, strict=True))
     values = binary_metrics(logits, labels).tolist()
     return {f"{name}/{metric}": value for metric, value in zip(METRICS, values, strict=True)}
 
 
-def gathered(batches: list[Batch]) -> list[Batch]:
-    """One batch from each process, of all the logits and labels that it has seen."""
-    logits, labels = (torch.cat(part) for part in zip(*batches, strict=True))
+def gathered(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits and labels that all processes have seen."""
     dtype = torch.promote_types(logits.dtype, torch.float32)  # as the metrics have it
     seen = torch.stack([logits.to(dtype), labels.to(dtype)])
     sizes = [int(n) for n in _from_all_ranks(torch.tensor([len(logits)], device=seen.device))]
     # Tensors of one shape alone can be gathered.
     padded = _from_all_ranks(F.pad(seen, (0, max(sizes) - len(logits))))
-    return [(rank[0, :n], rank[1, :n]) for rank, n in zip(padded, sizes, strict=True)]
+    joined = torch.cat([rank[:, :n] for rank, n in zip(padded, sizes, strict=True)], 1)
+    return joined[0], joined[1]
 
 
 def _from_all_ranks(mine: Tensor) -> list[Tensor]:

@@ -13,6 +13,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from normlab.data.rows import Rows, as_rows
+
 CHUNK = 65_536  # rows at once while fitting, which bounds the memory
 
 
@@ -71,31 +73,49 @@ class Encoder(nn.Module):
         return len(self._boolean) + sum(self._widths) + len(self.indicators)
 
     @torch.no_grad()
-    def fit(self, rows: Tensor) -> Self:
+    def fit(self, rows: Tensor | Rows) -> Self:
         """Learns what fills a gap, and which categories have a place of their own.
 
         Args:
             rows: the training rows (n, columns).
         """
+        rows = as_rows(rows)
         if self.impute:
-            for i, kind in enumerate(self.types):
-                known = rows[:, i][~rows[:, i].isnan()]
+            for i, column in zip(self._numeric, rows.columns(self._numeric), strict=True):
+                known = column[~column.isnan()]
                 if len(known):
-                    self.fill[i] = _median(known) if kind == "numeric" else _most_frequent(known)
+                    self.fill[i] = _median(known)
+        counts = self._counts(rows)
+        if self.impute:
+            for i, count in counts.items():
+                self.fill[i] = count.argmax()  # of equally frequent ones the smallest
+                count[count.argmax()] += len(rows) - count.sum()
         first_code = first_place = 0
         for i, kept, width in zip(self._coded, self._kept, self._widths, strict=True):
             n_codes = self.categories[i] + 1
-            codes = rows[:, i].nan_to_num(self.fill[i].item()).long()
-            counts = codes.bincount(minlength=n_codes)[: n_codes - 1]
+            count = counts[i][: n_codes - 1]
             # Stable: of equally frequent ones the smaller code is kept.
-            order = counts.argsort(descending=True, stable=True).to(self.places.device)
+            order = count.argsort(descending=True, stable=True).to(self.places.device)
             places = torch.full_like(self.places[:n_codes], width - 1)
             places[order] = width - 2  # shared by the rarer, where there is such a place
             places[order[:kept]] = torch.arange(kept, device=order.device)
-            places[:-1][counts.to(order.device) == 0] = width - 1  # not in the training rows
+            places[:-1][count.to(order.device) == 0] = width - 1  # not in the training rows
             self.places[first_code : first_code + n_codes] = places + first_place
             first_code, first_place = first_code + n_codes, first_place + width
         return self
+
+    def _counts(self, rows: Rows) -> dict[int, Tensor]:
+        """How often each code of a boolean or a category stands in the rows, by position."""
+        sizes = dict.fromkeys(self._boolean, 2)
+        sizes |= {i: self.categories[i] + 1 for i in self._coded}
+        counts = {
+            i: torch.zeros(n, dtype=torch.int64, device=rows.device) for i, n in sizes.items()
+        }
+        for chunk in rows if counts else ():
+            for i, n_codes in sizes.items():
+                column = chunk[:, i]
+                counts[i] += column[~column.isnan()].long().bincount(minlength=n_codes)
+        return counts
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Numbers (n, n_numeric), in raw units, and the other inputs (n, n_others)."""
@@ -120,16 +140,20 @@ class Encoder(nn.Module):
         return empty.scatter(1, self.places[index], 1.0)
 
     @torch.no_grad()
-    def never_seen(self, rows: Tensor) -> Tensor:
+    def never_seen(self, rows: Tensor | Rows) -> Tensor:
         """Which of the other inputs (n_others,) are 0 in all of the training rows."""
+        rows = as_rows(rows)
         used = torch.zeros(self.n_others, dtype=torch.bool, device=rows.device)
-        for chunk in rows.split(CHUNK):
-            used |= (self(chunk)[1] != 0).any(0)
+        for chunk in rows:
+            for part in chunk.split(CHUNK):
+                used |= (self(part)[1] != 0).any(0)
         return ~used
 
-    def numbers(self, rows: Tensor) -> Tensor:
+    def numbers(self, rows: Tensor | Rows) -> Rows:
         """The numeric columns of the training rows, without gaps."""
-        return torch.cat([self(chunk)[0] for chunk in rows.split(CHUNK)])
+        return as_rows(rows).map(
+            lambda chunk: torch.cat([self(part)[0] for part in chunk.split(CHUNK)])
+        )
 
     def settings(self) -> dict[str, Any]:
         """Arguments, as plain types, of an encoder with buffers of the same shapes."""
@@ -146,8 +170,3 @@ def _median(values: Tensor) -> float:
     """With the mean of the two middle values, as numpy's; torch's own takes the lower one."""
     ordered = values.double().sort().values
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]).item() / 2
-
-
-def _most_frequent(values: Tensor) -> float:
-    codes, counts = values.unique(return_counts=True)  # ascending
-    return codes[counts.argmax()].item()

@@ -8,6 +8,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from normlab.data.rows import Rows, as_rows
+from normlab.model.affine import mean_and_std
 from normlab.model.encoder import Encoder
 from normlab.model.normalization import Normalizer, make_normalizer
 
@@ -91,7 +93,7 @@ class Network(nn.Module):
         return self.normalizer.n_features + (0 if self.encoder is None else self.encoder.n_others)
 
     @torch.no_grad()
-    def fit(self, rows: Tensor) -> Self:
+    def fit(self, rows: Tensor | Rows) -> Self:
         """Fits encoder and normalizer on the training rows (n, columns), in raw units.
 
         BatchNorm's running statistics start at those of the rows that it will see, in place of 0
@@ -110,11 +112,13 @@ class Network(nn.Module):
                 return self
         self.normalizer.fit(rows)
         if isinstance(self.batchnorm, nn.BatchNorm1d):
-            seen = self.normalizer(rows.to(self.batchnorm.weight)).double()
+            weight = self.batchnorm.weight
+            seen = as_rows(rows).map(lambda rows: self.normalizer(rows.to(weight)).double())
+            mean, std = mean_and_std(seen)
             assert self.batchnorm.running_mean is not None
             assert self.batchnorm.running_var is not None
-            self.batchnorm.running_mean.copy_(seen.mean(0))
-            self.batchnorm.running_var.copy_(seen.var(0))
+            self.batchnorm.running_mean.copy_(mean)
+            self.batchnorm.running_var.copy_(std**2 * (len(seen) / max(1, len(seen) - 1)))
         return self
 
     def settings(self) -> dict[str, Any]:

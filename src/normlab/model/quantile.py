@@ -7,6 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from normlab.data.rows import Rows
 from normlab.model.normalizer import Normalizer, column_quantiles
 
 CLIP = 1e-7
@@ -40,11 +41,11 @@ class Quantile(Normalizer):
         self.n_quantiles = n_quantiles
         self.register_buffer("quantiles", torch.zeros(n_features, n_quantiles))
 
-    def _fit(self, rows: Tensor) -> None:
+    def _fit(self, rows: Rows) -> None:
         n_quantiles = max(2, min(self.n_quantiles, len(rows)))
         knots = torch.arange(n_quantiles, dtype=torch.float64, device=rows.device)
         quantiles = column_quantiles(rows, knots * (len(rows) - 1) / (n_quantiles - 1))
-        limit = torch.finfo(rows.dtype).max / 2  # then no difference of two overflows
+        limit = torch.finfo(self.quantiles.dtype).max / 2  # then no difference of two overflows
         self.quantiles = quantiles.T.clamp(-limit, limit).to(self.quantiles).contiguous()
 
     def settings(self) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from normlab.data.module import EVALUATION_BATCH, TableDataModule
+from normlab.data.batches import Batch
+from normlab.data.module import TableDataModule
 from normlab.model.metrics import METRICS, binary_metrics, label_entropy
 from normlab.model.network import Network
+from normlab.model.outputs import Outputs
 from normlab.model.threshold import decision_thresholds
 
 
@@ -55,24 +57,25 @@ def measure(
     device = next(network.parameters()).device
     parts = {}
     for name in ("train", "val", "test"):
-        part = data.part(name, device)
-        parts[name] = None if part is None else evaluate(network, *part)
-    rows = data.train_rows
+        present = len(getattr(data.split, name)) > 0
+        parts[name] = evaluate(network, data.chunks(name, device)) if present else None
     return Result(
         checkpoint=checkpoint,
         **parts,
         label_entropy=label_entropy(data.train_labels),
-        threshold=decision_thresholds(network, rows),
+        threshold=decision_thresholds(network, data.sampled_rows()),
         epochs=epochs,
         seconds=seconds,
-        rows_per_second=epochs * len(rows) / seconds,
+        rows_per_second=epochs * len(data.split.train) / seconds,
     )
 
 
 @torch.no_grad()
-def evaluate(network: Network, rows: Tensor, labels: Tensor) -> dict[str, float]:
-    """Metrics by name over all rows (n, features) and labels (n,)."""
+def evaluate(network: Network, batches: Iterable[Batch]) -> dict[str, float]:
+    """Metrics by name over all of some rows (n, features) and labels (n,)."""
     dtype = next(network.parameters()).dtype
-    logits = torch.cat([network(chunk.to(dtype)) for chunk in rows.split(EVALUATION_BATCH)])
-    values = binary_metrics(logits, labels.to(dtype)).tolist()
+    outputs = Outputs()
+    for rows, labels in batches:
+        outputs.append(network(rows.to(dtype)), labels.to(dtype))
+    values = binary_metrics(*outputs.joined()).tolist()
     return dict(zip(METRICS, values, strict=True))

@@ -1,0 +1,214 @@
+"""Batches of a table on disk, shuffled in blocks so that the disk is read in sequence.
+
+An epoch draws the order of blocks of neighbouring rows, reads a group of blocks at a time in the
+order of the file, and shuffles the group's rows in memory. A batch so mixes rows of some thirty
+places of the table.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from normlab.data.batches import Batch, Share, SharedBatch, batch_bounds
+from normlab.data.table import Table
+from normlab.seeding import Stream, epoch_seed
+
+BLOCK_BYTES = 2**20  # read in sequence
+GROUP_BLOCKS = 32  # in memory at once
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some rows of a table on disk.
+
+    Attributes:
+        index: the rows' places in the table (n,), ascending.
+    """
+
+    table: Table
+    index: NDArray[np.integer]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(
+        self, places: slice | NDArray[np.integer], out: NDArray[np.float32] | None = None
+    ) -> Batch:
+        """Rows (k, features) and labels (k,), read in the order of their places in the part.
+
+        Args:
+            places: of the rows.
+            out: float32 (at least k, features), where the rows go; None for memory of their own.
+        """
+        index = self.index[places]
+        rows, labels = (np.asarray(a) for a in (self.table.rows, self.table.labels))
+        out = None if out is None else out[: len(index)]
+        # "clip" lets NumPy write into `out` at once; there is nothing to clip.
+        taken = rows.take(index, 0, out, "clip")
+        return torch.from_numpy(taken), torch.from_numpy(labels.take(index))
+
+    def announce(self, start: int, stop: int) -> None:
+        """Lets the system read some rows in advance, where it can."""
+        rows = self.table.rows
+        memory = getattr(rows, "_mmap", None)
+        if not isinstance(memory, mmap.mmap) or not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        row, header = rows.strides[0], len(memory) - rows.nbytes
+        first = header + int(self.index[start]) * row
+        last = header + (int(self.index[stop - 1]) + 1) * row
+        first -= first % mmap.PAGESIZE
+        memory.madvise(mmap.MADV_WILLNEED, first, last - first)
+
+
+class BlockOrder:
+    """The order of a part's rows in an epoch, from (seed, epoch) alone, group by group.
+
+    Lightning calls `set_epoch` on the attribute `sampler` of whatever serves the batches.
+
+    Args:
+        n_rows: of the part.
+        seed: of the run.
+        block_rows: neighbouring rows that stay in one group, but for those at its ends.
+    """
+
+    def __init__(self, n_rows: int, seed: int, block_rows: int) -> None:
+        self.n_rows = n_rows
+        self.seed = seed
+        self.block_rows = block_rows
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def groups(self, bounds: Sequence[tuple[int, int]]) -> Iterator[Group]:
+        """For each (start, stop), which cut the epoch: the rows that are served there."""
+        generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch, Stream.SHUFFLE))
+        n_blocks = -(-self.n_rows // self.block_rows)
+        blocks = torch.randperm(n_blocks, generator=generator).numpy()
+        starts = blocks * self.block_rows
+        sizes = np.minimum(starts + self.block_rows, self.n_rows) - starts
+        ends = sizes.cumsum()
+        for start, stop in bounds:
+            first, last = np.searchsorted(ends, [start, stop - 1], side="right")
+            runs = []
+            for block in range(first, last + 1):
+                before = ends[block] - sizes[block]
+                low, high = max(start, before), min(stop, ends[block])
+                runs.append((starts[block] + low - before, starts[block] + high - before))
+            order = torch.randperm(stop - start, generator=generator).numpy()
+            yield Group(sorted((int(low), int(high)) for low, high in runs), order)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Rows that are in memory together.
+
+    Attributes:
+        runs: (start, stop) of neighbouring rows, ascending.
+        order: in which the rows of all runs are served.
+    """
+
+    runs: list[tuple[int, int]]
+    order: NDArray[np.int64]
+
+    def places(self) -> NDArray[np.int64]:
+        """Of all rows, ascending."""
+        return np.concatenate([np.arange(start, stop) for start, stop in self.runs])
+
+
+class DiskBatches:
+    """Serves (rows, labels), or one process's share of them, as `Batches` and `SharedBatches` do.
+
+    Args:
+        part: the rows.
+        batch_size: rows in a batch; None for one batch of all rows.
+        device: of the training.
+        sampler: gives the order of an epoch; None keeps the rows' order.
+        share: this process's; None for one process alone.
+    """
+
+    batch_sampler = None  # Lightning looks for it beside `sampler`
+
+    def __init__(
+        self,
+        part: Part,
+        batch_size: int | None,
+        device: torch.device,
+        sampler: BlockOrder | None = None,
+        share: Share | None = None,
+    ) -> None:
+        self.part = part
+        self.bounds = batch_bounds(len(part), batch_size)
+        self.device = device
+        self.sampler = sampler
+        self.share = share
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def __iter__(self) -> Iterator[Batch | SharedBatch]:
+        if self.sampler is None or len(self.bounds) == 1:
+            for start, stop in self.bounds:  # not in `memory`: whoever gets them may keep them
+                mine = slice(start, stop) if self.share is None else self.share.of(start, stop)
+                yield self._served(*self.part.take(mine), stop - start)
+            return
+        cuts = _groups_of(self.bounds, GROUP_BLOCKS * self.sampler.block_rows)
+        groups = self.sampler.groups([(cut[0][0], cut[-1][1]) for cut in cuts])
+        pairs = pairwise(chain(groups, [Group([], np.empty(0, np.int64))]))
+        # One piece of memory for all groups: pieces that come and go leave gaps in the heap.
+        largest = max(cut[-1][1] - cut[0][0] for cut in cuts)
+        memory = np.empty((largest, self.part.table.rows.shape[1]), np.float32)
+        for cut, (group, following) in zip(cuts, pairs, strict=True):
+            yield from self._of_group(cut, group, following, memory)
+
+    def _of_group(
+        self,
+        bounds: Sequence[tuple[int, int]],
+        group: Group,
+        following: Group,
+        memory: NDArray[np.float32],
+    ) -> Iterator[Batch | SharedBatch]:
+        first = bounds[0][0]
+        slices = [slice(start - first, stop - first) for start, stop in bounds]
+        places, order = group.places(), group.order
+        if self.share is not None:  # the group's rows of this process alone are read
+            slices = [self.share.of(part.start, part.stop) for part in slices]
+            mine = np.concatenate([order[part] for part in slices])
+            read = np.sort(mine)
+            places, order = places[read], np.searchsorted(read, mine)
+        rows, labels = self.part.take(places, memory)
+        for run in following.runs:
+            self.part.announce(*run)
+        served = torch.from_numpy(order)
+        stops = np.cumsum([part.stop - part.start for part in slices]).tolist()
+        for (start, stop), begin, end in zip(bounds, [0, *stops], stops, strict=False):
+            chosen = served[begin:end]
+            yield self._served(rows[chosen], labels[chosen], stop - start)
+
+    def _served(self, rows: Tensor, labels: Tensor, n_rows: int) -> Batch | SharedBatch:
+        """On the device, with the weight of `SharedBatches` where the batch is shared."""
+        rows, labels = rows.to(self.device), labels.to(self.device)
+        return (rows, labels) if self.share is None else (rows, labels, self.share.n_ranks / n_rows)
+
+
+def block_order(table: Table, n_rows: int, seed: int) -> BlockOrder:
+    """Blocks of `BLOCK_BYTES` of a part of a table."""
+    return BlockOrder(n_rows, seed, max(1, BLOCK_BYTES // (4 * table.rows.shape[1])))
+
+
+def _groups_of(bounds: Sequence[tuple[int, int]], n_rows: int) -> list[list[tuple[int, int]]]:
+    """Batches that follow each other, as many as come to `n_rows`; at least one."""
+    groups: list[list[tuple[int, int]]] = []
+    for start, stop in bounds:
+        if not groups or stop - groups[-1][0][0] > n_rows:
+            groups.append([])
+        groups[-1].append((start, stop))
+    return groups
