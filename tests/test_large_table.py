@@ -172,7 +172,7 @@ except MemoryError:
 def test_a_table_of_four_times_the_memory_trains(tmp_path: Path, root: Path) -> None:
     """RLIMIT_DATA counts all private memory that can be written, of the heap and of libraries; not
     the read-only map of the table, which the system drops from memory as it needs."""
-    headroom, n_columns = 128_000_000, 160
+    headroom, n_columns = 200_000_000, 400
     n_rows = 4 * headroom // (4 * n_columns) + 4_000
     random = np.random.default_rng(0)
     rows = random.standard_normal((2_000, n_columns)).astype(np.float32)
