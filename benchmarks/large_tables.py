@@ -69,12 +69,12 @@ def program_seconds(path: Path, cache: Path) -> dict[str, float]:
     from lightning import Trainer
     from lightning.pytorch.callbacks import Callback
 
-    from normlab.training.environment import choose_threads, quiet_lightning
     from normlab.data.cache import cached_table
     from normlab.data.module import TableDataModule
     from normlab.model.classifier import Classifier
     from normlab.model.network import Network
     from normlab.model.normalization import make_normalizer
+    from normlab.training.environment import choose_threads, quiet_lightning
 
     class Clock(Callback):
         first = begun = 0.0

@@ -1,11 +1,9 @@
-"""data.cache from the command line, and a table that the memory could not hold."""
+"""data.cache from the command line, and when a file is converted."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ import pytest
 from normlab.assembly import stays_on_disk
 from normlab.config import Settings
 from normlab.data import memory
-from normlab.data.cache import cached_table
 
 Train = Callable[..., Any]
 QUIET = ("trainer.enable_progress_bar=false", "trainer.max_epochs=3", "trainer.accelerator=cpu")
@@ -123,73 +120,3 @@ def test_a_limit_of_the_group_counts(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert memory.free_memory() == 100_005
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.free_memory() > 100_005
-
-
-LIMITED = """
-import resource, sys
-import numpy as np
-import torch
-from lightning import Trainer
-from normlab.training.environment import quiet_lightning
-from normlab.data.cache import cached_table
-from normlab.data.module import TableDataModule
-from normlab.model.classifier import Classifier
-from normlab.model.network import Network
-from normlab.model.normalization import make_normalizer
-from normlab.training.single import train
-
-quiet_lightning()
-torch.set_num_threads(1)
-
-
-def trained(path, cache_dir):
-    table = cached_table(path, -1, cache_dir=cache_dir)
-    data = TableDataModule(table, batch_size=4096)
-    network = Network(make_normalizer("standardize", table.rows.shape[1]), [4])
-    data.fit(network)
-    trainer = Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-    )
-    return table, train(data, Classifier(network, table.schema), trainer)
-
-
-trained(sys.argv[1], sys.argv[3])  # what is loaded and started the first time is not counted
-headroom = int(sys.argv[4])
-(used,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmData")]
-resource.setrlimit(resource.RLIMIT_DATA, (1024 * int(used) + headroom,) * 2)
-table, result = trained(sys.argv[2], sys.argv[3])
-print(table.rows.nbytes, result.test["auroc"])
-try:
-    table.rows[:].copy()
-except MemoryError:
-    print("does not fit")
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
-def test_a_table_of_four_times_the_memory_trains(tmp_path: Path, root: Path) -> None:
-    """RLIMIT_DATA counts all private memory that can be written, of the heap and of libraries; not
-    the read-only map of the table, which the system drops from memory as it needs."""
-    headroom, n_columns = 128_000_000, 160
-    n_rows = 4 * headroom // (4 * n_columns) + 4_000
-    random = np.random.default_rng(0)
-    rows = random.standard_normal((2_000, n_columns)).astype(np.float32)
-    labels = (rows[:, 0] > 0).astype(np.int8)
-    frame = pl.DataFrame(rows).with_columns(y=labels)
-    small, large, cache_dir = (tmp_path / name for name in ("small.parquet", "large.parquet", "c"))
-    frame.write_parquet(small)
-    pl.concat([frame] * (n_rows // 2_000), rechunk=False).write_parquet(large)
-    for path in (small, large):
-        cached_table(path, -1, cache_dir=cache_dir)
-    ended = subprocess.run(
-        [sys.executable, "-c", LIMITED, small, large, cache_dir, str(headroom)],
-        env={**os.environ, "PYTHONPATH": str(root / "src")},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr[-2_000:]
-    figures, refused = ended.stdout.splitlines()[-2:]
-    assert int(figures.split()[0]) >= 4 * headroom
-    assert float(figures.split()[1]) > 0.9
-    assert refused == "does not fit"

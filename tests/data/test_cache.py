@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from normlab.data import cache, conversion, npy, survey
@@ -160,7 +160,7 @@ cells = st.one_of(
     repeats=st.integers(1, 30),
     missing=st.sampled_from(["error", "drop", "impute"]),
 )
-@settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_whatever_the_cells_are(
     tmp_path_factory: pytest.TempPathFactory,
     rows: list[tuple[str, str, str]],

@@ -18,7 +18,7 @@ def labels_of(negatives: int, positives: int, seed: int = 0) -> NDArray[np.float
     return np.random.default_rng(seed).permutation(labels)
 
 
-def parts(split: Split) -> tuple[NDArray[np.int64], ...]:
+def parts(split: Split) -> tuple[NDArray[np.integer], ...]:
     return split.train, split.val, split.test
 
 

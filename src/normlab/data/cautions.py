@@ -132,8 +132,8 @@ def _coarse(facts: Facts, column: Column) -> str | None:
     The criterion is the largest rounding error against the column's standard deviation, rather
     than float32's step at that size: whole numbers below 2^24 have a step but no error.
     """
-    if column.type != "numeric" or facts.low is None:
-        return None
+    if column.type != "numeric" or facts.low is None or facts.low == facts.high:
+        return None  # rounding may leave a constant column a variance
     spread = facts.moments.variance**0.5
     if not 0 < spread * TOLERATED_ROUNDING < facts.rounding:
         return None

@@ -19,7 +19,7 @@ from normlab.model.network import Network
 Loader = Batches | SharedBatches | DiskBatches
 
 EVALUATION_NUMBERS = 2**20  # of a table on disk, 4 MB
-SAMPLE = 100_000  # rows
+SAMPLE = 100_000  # numbers
 EVALUATION_BATCH = 65_536  # rows at once where no gradient is kept: bounds the memory
 
 
@@ -84,10 +84,11 @@ class TableDataModule(LightningDataModule):
         return torch.from_numpy(self.table.rows[self.split.train])
 
     def sampled_rows(self) -> Tensor:
-        """The training rows; of a table on disk evenly spaced ones, at most `SAMPLE`."""
+        """The training rows; of a table on disk evenly spaced ones, `SAMPLE` numbers at most."""
         if not self.table.on_disk:
             return self.train_rows
-        index = self.split.train[:: -(-len(self.split.train) // SAMPLE)]
+        at_most = max(1, SAMPLE // self.table.rows.shape[1])
+        index = self.split.train[:: -(-len(self.split.train) // at_most)]
         return Part(self.table, index).take(slice(None))[0]
 
     @property
