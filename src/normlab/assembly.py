@@ -24,6 +24,7 @@ from normlab.data.limits import refuse_merged_codes, refuse_overflow
 from normlab.data.module import TableDataModule
 from normlab.data.schema import Schema
 from normlab.data.table import Table
+from normlab.diagnosis.watch import Watch
 from normlab.errors import UserError
 from normlab.model.classifier import Classifier
 from normlab.model.encoder import Encoder
@@ -130,7 +131,7 @@ def make_classifier(settings: Settings, data: TableDataModule) -> Classifier:
     network = make_network(settings, n_features, encoder)
     data.fit(network)
     model = settings.model
-    return Classifier(
+    classifier = Classifier(
         network,
         data.table.schema,
         optimizer=model.optimizer,
@@ -140,6 +141,9 @@ def make_classifier(settings: Settings, data: TableDataModule) -> Classifier:
         pos_weight=positive_weight(model.pos_weight, data),
         seed=settings.seed,
     )
+    if settings.diagnosis.enabled:
+        classifier.watch = Watch(data, settings.diagnosis.every_n_epochs)
+    return classifier
 
 
 def positive_weight(setting: str | float | None, data: TableDataModule) -> float:

@@ -20,6 +20,9 @@ from normlab.cluster import submit
 from normlab.config import Settings
 from normlab.config.data import DataSettings
 from normlab.data.table import Table
+from normlab.diagnosis.conclusion import warning_of
+from normlab.diagnosis.start import measure_starts
+from normlab.diagnosis.warning import summed_up
 from normlab.errors import UserError
 from normlab.training.environment import choose_threads, quiet_lightning
 from normlab.training.progress import SweepProgress, bar
@@ -133,6 +136,8 @@ def train_group(runs: Sequence[Run], progress: tqdm | None = None) -> list[float
         data = make_data(run.settings, table)
         kept = run.settings.trainer.enable_checkpointing
         members.append(Member(make_classifier(run.settings, data), data, folder, kept))
+    if settings.diagnosis.enabled:
+        examine(members, [run.name for run in runs])
     n_rows = len(members[0].data.split.train)
     rows_in_a_step = min(settings.data.batch_size or n_rows, n_rows)
     choose_threads(len(members) * rows_in_a_step, settings.model.hidden)
@@ -147,6 +152,21 @@ def train_group(runs: Sequence[Run], progress: tqdm | None = None) -> list[float
     stopping = settings.early_stopping
     results = train_stack(members, trainer, stopping.patience, stopping.min_delta)
     return [objective(result.to_dict()) for result in results]
+
+
+def examine(members: Sequence[Member], names: Sequence[str]) -> None:
+    """What the runs start from; one warning for all those that this will keep from learning."""
+    networks = [member.classifier.network for member in members]
+    starts = measure_starts(networks, [member.data for member in members])
+    warnings = []
+    for member, start, name in zip(members, starts, names, strict=True):
+        member.start = start
+        message = warning_of(start, member.classifier)
+        if message is not None:
+            warnings.append((start, name, message))
+    said = summed_up(warnings, len(members))
+    if said is not None:
+        log.warning(f"{members[0].data.table.source}: {said}")
 
 
 class _Tables:

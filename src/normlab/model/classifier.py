@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from lightning import LightningModule
@@ -18,6 +18,14 @@ from normlab.model.checkpoint import describe
 from normlab.model.metrics import METRICS, binary_metrics
 from normlab.model.network import Network
 from normlab.seeding import Stream, epoch_seed
+
+
+class Watch(Protocol):
+    """Adds to an epoch's record what is looked at now and then; see `diagnosis.watch`."""
+
+    def record(
+        self, network: Network, loss: nn.Module, epoch: int, max_epochs: int | None, now: float
+    ) -> dict[str, float]: ...
 
 
 class Classifier(LightningModule):
@@ -40,7 +48,12 @@ class Classifier(LightningModule):
             "eta_min"}; in epochs.
         pos_weight: weight of the positive rows in the training loss.
         seed: makes dropout.
+
+    Attributes:
+        watch: looks at gradients and units while it trains; None does not.
     """
+
+    watch: Watch | None
 
     def __init__(
         self,
@@ -59,6 +72,7 @@ class Classifier(LightningModule):
         self.network = network
         self.schema = schema
         self.best = BestWeights()
+        self.watch = None
         self.loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(pos_weight))
         self._lr = lr
         self._train: list[Batch] = []
@@ -100,6 +114,9 @@ class Classifier(LightningModule):
             if batches:
                 record |= epoch_record(name, self._of_all_ranks(batches))
                 batches.clear()
+        if self.watch is not None and "train/loss" in record:
+            epoch, last = self.current_epoch + 1, self.trainer.max_epochs
+            record |= self.watch.record(self.network, self.loss, epoch, last, record["train/loss"])
         self._publish(record)
         self.best.update(self.network, record.get("val/loss"), self.current_epoch)
 

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 import yaml
 
+from normlab.diagnosis.curves import Curves
 from normlab.errors import UserError
 from normlab.training.events import Event, EventFile, hparams_end, hparams_start, scalars
 
@@ -38,14 +39,20 @@ LAST = "checkpoints/last.ckpt"
 # its own before the curves.
 FINAL_TAGS = "result/"
 RATE_TAG = "train/lr"
-NOT_OF_THE_RUN = ("report.", "trainer.enable_progress_bar")  # settings that change no figure
+# Settings that change no figure.
+NOT_OF_THE_RUN = ("report.", "diagnosis.", "trainer.enable_progress_bar")
 
 
 class RunFolder:
-    """A run's folder. Epochs are kept in memory until `flush`, and no file stays open."""
+    """A run's folder. Epochs are kept in memory until `flush`, and no file stays open.
+
+    Attributes:
+        curves: losses of the epochs that were logged here.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.curves = Curves()
         self._events_file = EventFile(path)
         self._rows: list[dict[str, float]] = []
         self._events: list[Event] = []
@@ -65,7 +72,12 @@ class RunFolder:
         write_atomically(self.path / PROVENANCE, strict_json(provenance))
 
     def log_epoch(self, epoch: int, record: dict[str, float]) -> None:
-        """An epoch's metrics; `epoch` counts the finished ones, so the first is 1."""
+        """An epoch's metrics; `epoch` counts the finished ones, so the first is 1.
+
+        The names of the first record of all are the columns of metrics.csv; what a later one has
+        not stays blank.
+        """
+        self.curves.add(epoch, record)
         self._rows.append({"epoch": epoch, **record})
         tagged = {RATE_TAG if name == "lr" else name: value for name, value in record.items()}
         self._events.append(scalars(epoch, tagged, time.time()))
@@ -81,7 +93,7 @@ class RunFolder:
         if self._rows:
             path = self.path / METRICS
             new = not path.exists()
-            self._columns = self._columns or list(self._rows[0])
+            self._columns = self._columns or _columns(path) or list(self._rows[0])
             with path.open("a", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
                 if new:
@@ -90,6 +102,11 @@ class RunFolder:
         self._events_file.append(self._events)
         self._rows, self._events = [], []
         self._flushed = time.monotonic()
+
+    def all_curves(self) -> Curves:
+        """Losses of all epochs, of this process and of others that wrote here."""
+        self.flush()
+        return self.curves.whole(self.path / METRICS)
 
     def save_checkpoint(self, name: str, checkpoint: dict[str, Any]) -> None:
         """Writes `BEST` or `LAST`, loadable with `weights_only=True`."""
@@ -110,6 +127,14 @@ class RunFolder:
         self._events += [scalars(result["epochs"], metrics, now), hparams_end(now)]
         self.flush()
         write_atomically(self.path / RESULT, strict_json(result))
+
+
+def _columns(path: Path) -> list[str]:
+    """The first line of a file that an earlier process began."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return next(csv.reader(file), [])
 
 
 def finished_result(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from normlab.training.stacked.batches import StackedData
 from normlab.training.stacked.member import Member
 from normlab.training.stacked.optimizer import StackedOptimizer
 from normlab.training.stacked.stack import Stack
+from normlab.training.stacked.watch import StackedWatch
 
 
 class StackedClassifier(LightningModule):
@@ -43,6 +44,8 @@ class StackedClassifier(LightningModule):
         self.patience = patience
         self.min_delta = min_delta
         self._data = data
+        watched = members[0].classifier.watch is not None
+        self._watch = StackedWatch(members, data) if watched else None
         self._best: list[Tensor] = []
         self._best_loss = torch.empty(0)
         self._best_epoch = torch.empty(0)
@@ -103,6 +106,8 @@ class StackedClassifier(LightningModule):
                 for record, row in zip(records, values, strict=True):
                     record |= {f"{name}/{m}": v for m, v in zip(METRICS, row, strict=True)}
                 batches.clear()
+        if self._watch is not None:
+            self._watch.add_to(records, self.stack, self.current_epoch + 1, self.trainer.max_epochs)
         for member, record in zip(self.members, records, strict=True):
             member.log(self.current_epoch + 1, record)
         losses = [record.get("val/loss", math.nan) for record in records]
@@ -181,6 +186,8 @@ class StackedClassifier(LightningModule):
         stack.keep(runs)
         optimizer.keep(runs)
         self._data.keep(runs)
+        if self._watch is not None:
+            self._watch.keep(runs)
 
 
 def schedule(hparams: Any, epochs: int) -> list[float]:
