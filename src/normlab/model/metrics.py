@@ -36,26 +36,48 @@ def binary_metrics(logits: Tensor, labels: Tensor) -> Tensor:
 def auroc(logits: Tensor, labels: Tensor) -> Tensor:
     """Area under the ROC curve (...,): the chance that a positive row outranks a negative one.
 
-    Ties count half: the area is summed by trapezoids between the ends of runs of equal logits.
-    Pairs are counted as integers, which float32 could not hold. nan where one class is absent
-    or a logit is nan.
+    Ties count half. Pairs are counted as integers, which float32 could not hold. nan where one
+    class is absent or a logit is nan.
     """
-    order = _argsort(logits)
-    ordered = logits.gather(-1, order)
-    positive = (labels.expand_as(logits) > 0.5).gather(-1, order)
-    positives, negatives = positive.cumsum(-1), (~positive).cumsum(-1)
-    last_of_ties = F.pad(ordered[..., 1:] != ordered[..., :-1], (0, 1), value=True)
-    width, height = (_since_last(count, last_of_ties) for count in (negatives, positives))
-    twice_area = ((2 * negatives - width) * height).sum(-1)
-    pairs = positives[..., -1] * negatives[..., -1]
+    ordered, positive = _by_logit(logits, (labels > 0.5).expand_as(logits))
+    n_rows = logits.shape[-1]
+    positives = positive.sum(-1)
+    pairs = positives * (n_rows - positives)
+    # The sum of the positives' ranks, of which they themselves are a fixed part (Mann and Whitney).
+    ranks = torch.arange(n_rows, device=logits.device)
+    twice_area = 2 * (positive * ranks).sum(-1) - positives * (positives - 1)
+    tied = (ordered[..., 1:] == ordered[..., :-1]).any(-1)
+    if tied.any():
+        twice_area[tied] = _twice_area_with_ties(ordered[tied], positive[tied])
     return (twice_area / (2 * pairs)).masked_fill((pairs == 0) | logits.isnan().any(-1), math.nan)
 
 
-def _argsort(logits: Tensor) -> Tensor:
-    """Of each row; on the CPU by NumPy, whose vector instructions are five times as fast."""
-    if logits.device.type == "cpu":
-        return torch.from_numpy(np.argsort(logits.numpy(), -1))
-    return logits.argsort(-1)
+def _by_logit(logits: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits of each row in rising order, and 1 or 0 for the class of each."""
+    if logits.device.type == "cpu" and logits.dtype == torch.float32:
+        return _sorted_as_one(logits, positive)
+    ordered, order = logits.sort(-1)
+    return ordered, positive.gather(-1, order).long()
+
+
+def _sorted_as_one(logits: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+    """The class rides on the lowest bit of its logit, which in float64 has 29 to spare.
+
+    NumPy sorts values with vector instructions, ten times as fast as torch finds their order, and
+    nothing needs to be gathered afterwards.
+    """
+    finite = logits.double().clamp(-(2.0**1000), 2.0**1000)  # with a bit set, inf would be nan
+    packed = (finite.view(torch.int64) | positive).view(torch.float64)
+    packed = torch.from_numpy(np.sort(packed.numpy(), -1)).view(torch.int64)
+    return (packed & ~1).view(torch.float64), packed & 1
+
+
+def _twice_area_with_ties(ordered: Tensor, positive: Tensor) -> Tensor:
+    """Twice the pairs in order: the area, by trapezoids between the ends of equal logits."""
+    positives, negatives = positive.cumsum(-1), (1 - positive).cumsum(-1)
+    last_of_ties = F.pad(ordered[..., 1:] != ordered[..., :-1], (0, 1), value=True)
+    width, height = (_since_last(count, last_of_ties) for count in (negatives, positives))
+    return ((2 * negatives - width) * height).sum(-1)
 
 
 def _since_last(count: Tensor, ends: Tensor) -> Tensor:

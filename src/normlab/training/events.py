@@ -18,9 +18,12 @@ import time
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.hparams.api_pb2 import Status
@@ -47,12 +50,13 @@ class EventFile:
         stamp = f"{int(time.time())}.{socket.gethostname()}.{os.getpid()}.{next(_serial)}"
         self.path = folder / f"events.out.tfevents.{stamp}"
 
-    def append(self, events: Sequence[Event]) -> None:
-        """Writes the events behind those already there."""
+    def append(self, events: Sequence[Event], records: bytes = b"") -> None:
+        """Writes events, then such as are records already, behind those that are there."""
         start = [Event(wall_time=time.time(), file_version="brain.Event:2")]
         with self.path.open("ab") as file:
             for event in events if file.tell() else [*start, *events]:
                 file.write(record(event.SerializeToString()))
+            file.write(records)
 
 
 def record(data: bytes) -> bytes:
@@ -67,8 +71,11 @@ def record(data: bytes) -> bytes:
 
 def _checksum(data: bytes) -> bytes:
     """CRC-32C, rotated and shifted as TensorFlow's record format masks it."""
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+    return struct.pack("<I", _masked(google_crc32c.value(data)))
+
+
+def _masked(crc: int) -> int:
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def scalars(step: int, values: dict[str, float], wall_time: float) -> Event:
@@ -77,6 +84,48 @@ def scalars(step: int, values: dict[str, float], wall_time: float) -> Event:
         value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
     )
     return Event(wall_time=wall_time, step=step, summary=summary)
+
+
+def scalar_records(
+    tags: Sequence[str],
+    steps: Sequence[int],
+    values: Sequence[Sequence[float]],
+    wall_times: Sequence[float],
+) -> bytes:
+    """The records of many steps' scalars under the same tags.
+
+    protobuf takes 15 us for an event, which for hundreds of runs is as long as their training. But
+    one event differs from the next in its time, its step and its values alone: all of them are
+    written at once into copies of one. A step has five bytes, whatever its size: a varint may have
+    leading zeros.
+
+    Args:
+        steps, wall_times: of each step; steps below 2**35.
+        values: for each step, of each tag.
+    """
+    summary = Summary(value=[Summary.Value(tag=tag, simple_value=0.0) for tag in tags])
+    body = Event(summary=summary).SerializeToString()
+    event = np.frombuffer(b"\x09" + bytes(8) + b"\x10" + bytes(5) + body, np.uint8)
+    events = np.tile(event, (len(steps), 1))
+    events[:, 1:9] = _bytes_of(wall_times, "<f8")
+    step = np.asarray(steps, np.int64)
+    for i in range(5):
+        events[:, 10 + i] = (step >> 7 * i & 0x7F) | (0x80 if i < 4 else 0)
+    with np.errstate(over="ignore"):  # of float64 metrics; inf is what there is to show
+        singles = np.asarray(values, "<f4").T
+    end = len(event)  # of the last value; each stands at the end of its own message
+    for tag, column in zip(reversed(tags), reversed(singles), strict=True):
+        events[:, end - 4 : end] = _bytes_of(column, "<f4")
+        value = Summary.Value(tag=tag, simple_value=0.0)
+        end -= Summary(value=[value]).ByteSize()
+    length = struct.pack("<Q", len(event))
+    header = length + _checksum(length)
+    return b"".join(part for data in map(bytes, events) for part in (header, data, _checksum(data)))
+
+
+def _bytes_of(numbers: Any, dtype: str) -> NDArray[np.uint8]:
+    column = np.ascontiguousarray(numbers, dtype)
+    return column.view(np.uint8).reshape(len(column), -1)
 
 
 def figure(tag: str, picture: Figure, wall_time: float, step: int = 0) -> Event:

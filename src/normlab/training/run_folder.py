@@ -18,15 +18,23 @@ import json
 import math
 import os
 import time
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
 
 from normlab.diagnosis.curves import Curves
 from normlab.errors import UserError
-from normlab.training.events import Event, EventFile, hparams_end, hparams_start, scalars
+from normlab.training.events import (
+    Event,
+    EventFile,
+    hparams_end,
+    hparams_start,
+    scalar_records,
+    scalars,
+)
 
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
@@ -43,6 +51,14 @@ RATE_TAG = "train/lr"
 NOT_OF_THE_RUN = ("report.", "diagnosis.", "trainer.enable_progress_bar")
 
 
+class Epoch(NamedTuple):
+    """What an epoch is logged with."""
+
+    number: int
+    wall_time: float
+    record: dict[str, float]
+
+
 class RunFolder:
     """A run's folder. Epochs are kept in memory until `flush`, and no file stays open.
 
@@ -54,7 +70,7 @@ class RunFolder:
         self.path = path
         self.curves = Curves()
         self._events_file = EventFile(path)
-        self._rows: list[dict[str, float]] = []
+        self._epochs: list[Epoch] = []
         self._events: list[Event] = []
         self._columns: list[str] | None = None
         self._flushed = time.monotonic()
@@ -78,9 +94,7 @@ class RunFolder:
         not stays blank.
         """
         self.curves.add(epoch, record)
-        self._rows.append({"epoch": epoch, **record})
-        tagged = {RATE_TAG if name == "lr" else name: value for name, value in record.items()}
-        self._events.append(scalars(epoch, tagged, time.time()))
+        self._epochs.append(Epoch(epoch, time.time(), record))
 
     def flush(self, at_most_every: float = 0.0) -> None:
         """Appends what was logged to metrics.csv and to the events.
@@ -90,18 +104,35 @@ class RunFolder:
         """
         if time.monotonic() - self._flushed < at_most_every:
             return
-        if self._rows:
-            path = self.path / METRICS
-            new = not path.exists()
-            self._columns = self._columns or _columns(path) or list(self._rows[0])
-            with path.open("a", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
-                if new:
-                    writer.writeheader()
-                writer.writerows(self._rows)
-        self._events_file.append(self._events)
-        self._rows, self._events = [], []
+        if self._epochs:
+            self._append_metrics()
+        self._events_file.append(self._events, self._scalars())
+        self._epochs, self._events = [], []
         self._flushed = time.monotonic()
+
+    def _append_metrics(self) -> None:
+        path = self.path / METRICS
+        new = not path.exists()
+        self._columns = self._columns or _columns(path) or list(self._epochs[0].record)
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(["epoch", *self._columns])
+            writer.writerows(
+                [epoch.number, *(epoch.record.get(name, "") for name in self._columns)]
+                for epoch in self._epochs
+            )
+
+    def _scalars(self) -> bytes:
+        """The epochs for TensorBoard, those with the same metrics together."""
+        records = []
+        for names, group in groupby(self._epochs, key=lambda epoch: tuple(epoch.record)):
+            epochs = list(group)
+            tags = [RATE_TAG if name == "lr" else name for name in names]
+            steps, times, metrics = zip(*epochs, strict=True)
+            values = [list(record.values()) for record in metrics]
+            records.append(scalar_records(tags, steps, values, times))
+        return b"".join(records)
 
     def all_curves(self) -> Curves:
         """Losses of all epochs, of this process and of others that wrote here."""
@@ -130,11 +161,11 @@ class RunFolder:
 
 
 def _columns(path: Path) -> list[str]:
-    """The first line of a file that an earlier process began."""
+    """Names of the metrics in a file that an earlier process began."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return next(csv.reader(file), [])
+        return next(csv.reader(file), [])[1:]
 
 
 def finished_result(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:

@@ -96,21 +96,12 @@ class StackedClassifier(LightningModule):
         self._val.append((self.stack(rows), labels))
 
     def on_train_epoch_end(self) -> None:
-        records: list[dict[str, float]] = [
-            {"lr": member.schedule[self.current_epoch]} for member in self.members
-        ]
-        for name, batches in (("train", self._train), ("val", self._val)):
-            if batches:
-                logits, labels = (torch.cat(part, 1) for part in zip(*batches, strict=True))
-                values = binary_metrics(logits, labels).tolist()
-                for record, row in zip(records, values, strict=True):
-                    record |= {f"{name}/{m}": v for m, v in zip(METRICS, row, strict=True)}
-                batches.clear()
-        if self._watch is not None:
-            self._watch.add_to(records, self.stack, self.current_epoch + 1, self.trainer.max_epochs)
-        for member, record in zip(self.members, records, strict=True):
-            member.log(self.current_epoch + 1, record)
-        losses = [record.get("val/loss", math.nan) for record in records]
+        names, values = self._epoch()
+        for member, row in zip(self.members, values.tolist(), strict=True):
+            member.log(self.current_epoch + 1, dict(zip(names, row, strict=True)))
+        losses = torch.full((len(values),), math.nan, dtype=torch.float64)
+        if "val/loss" in names:
+            losses = values[:, names.index("val/loss")]
         self._remember(losses)
         stopped = self._stopped(losses)
         if self.current_epoch + 1 == self.trainer.max_epochs:
@@ -118,9 +109,26 @@ class StackedClassifier(LightningModule):
         if stopped.any():
             self._leave(stopped, losses)
 
-    def _remember(self, losses: list[float]) -> None:
-        """As `BestWeights.update`, for all runs."""
-        loss = torch.tensor(losses, dtype=torch.float64)
+    def _epoch(self) -> tuple[list[str], Tensor]:
+        """The names of an epoch's metrics, and their values, float64 (runs, names) on the CPU."""
+        rates = [[member.schedule[self.current_epoch]] for member in self.members]
+        names, columns = ["lr"], [torch.tensor(rates, dtype=torch.float64)]
+        for name, batches in (("train", self._train), ("val", self._val)):
+            if batches:
+                logits, labels = (torch.cat(part, 1) for part in zip(*batches, strict=True))
+                names += [f"{name}/{metric}" for metric in METRICS]
+                columns.append(binary_metrics(logits, labels).double().cpu())
+                batches.clear()
+        if self._watch is not None:
+            losses = columns[1][:, METRICS.index("loss")]
+            more = self._watch.look(
+                self.stack, self.current_epoch + 1, self.trainer.max_epochs, losses
+            )
+            return names + more[0], torch.cat([*columns, more[1]], 1)
+        return names, torch.cat(columns, 1)
+
+    def _remember(self, loss: Tensor) -> None:
+        """As `BestWeights.update`, for all runs and their val/loss (runs,)."""
         if not self._best:
             self._best = self.stack.snapshot()
             self._best_loss, self._best_epoch = loss, torch.ones_like(loss, dtype=torch.int64)
@@ -132,9 +140,8 @@ class StackedClassifier(LightningModule):
         self._best_epoch[better] = self.current_epoch + 1
         self.stack.update(self._best, better.to(self.device))
 
-    def _stopped(self, losses: list[float]) -> Tensor:
+    def _stopped(self, loss: Tensor) -> Tensor:
         """As Lightning's EarlyStopping (mode min, check_finite), for all runs."""
-        loss = torch.tensor(losses, dtype=torch.float64)
         if self.patience is None:
             return torch.zeros(len(loss), dtype=torch.bool)
         finite = loss.isfinite()
@@ -159,12 +166,13 @@ class StackedClassifier(LightningModule):
             callback.stopped_epoch = self.current_epoch
         return {callback.state_key: callback.state_dict()}
 
-    def _leave(self, stopped: Tensor, losses: list[float]) -> None:
+    def _leave(self, stopped: Tensor, losses: Tensor) -> None:
         """Takes the runs that are done out of the stack, each with its weights."""
         template = self.trainer._checkpoint_connector.dump_checkpoint()
         optimizer = self._optimizer
         stack = self.stack
         for run in stopped.nonzero().flatten().tolist():
+            stopping = self._early_stopping_state(run, float(losses[run]))
             self.members[run].finish(
                 epochs=self.current_epoch + 1,
                 best=stack.state_of(run, self._best),
@@ -172,7 +180,7 @@ class StackedClassifier(LightningModule):
                 best_epoch=int(self._best_epoch[run]),
                 last=stack.state_of(run),
                 optimizer_state=optimizer.state_of(run, stack.sizes, stack.shapes),
-                template={**template, "callbacks": self._early_stopping_state(run, losses[run])},
+                template={**template, "callbacks": stopping},
             )
         staying = (~stopped).nonzero().flatten()
         if not len(staying):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from normlab.model.classifier import Classifier
+from normlab.training.stacked.rows_last import RowsLast
 
 
 class Stack(nn.Module):
@@ -39,7 +40,9 @@ class Stack(nn.Module):
         pos_weights = [classifier.loss.pos_weight for classifier in classifiers]
         self.register_buffer("pos_weight", torch.stack(pos_weights))  # type: ignore[arg-type]
         # Templates without memory of their own, and no submodules: their state is given per call.
-        self._network = [copy.deepcopy(networks[0]).to("meta")]
+        template = copy.deepcopy(networks[0]).to("meta")
+        template.mlp = RowsLast(*template.mlp)
+        self._network = [template]
         self._loss = [copy.deepcopy(classifiers[0].loss).to("meta")]
 
     def __len__(self) -> int:

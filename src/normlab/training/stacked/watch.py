@@ -36,22 +36,21 @@ class StackedWatch:
         self._index = index[:, sample_positions(index.shape[1], SAMPLE)]
         self._data = data
 
-    def add_to(
-        self,
-        records: Sequence[dict[str, float]],
-        stack: Stack,
-        epoch: int,
-        max_epochs: int | None,
-    ) -> None:
-        """Adds to each run's record of an epoch, counted from 1, where a look is due."""
+    def look(
+        self, stack: Stack, epoch: int, max_epochs: int | None, losses: Tensor
+    ) -> tuple[list[str], Tensor]:
+        """Names and values, float64 (runs, names) on the CPU; no names where no look is due.
+
+        Args:
+            epoch: counts from 1.
+            losses: training losses of the epoch (runs,), float64 on the CPU.
+        """
         if not is_due(epoch, self._every_n_epochs, max_epochs):
-            return
-        losses = torch.tensor([one["train/loss"] for one in records], dtype=torch.float64)
+            return [], losses.new_empty((len(losses), 0))
         skills = 1 - losses / self._entropies
         norms, lost = self._look(stack)
-        values = torch.cat([skills[:, None], lost.cpu().double(), norms.cpu().double()], 1)
-        for record, row in zip(records, values.tolist(), strict=True):
-            record |= zip(self._names, row, strict=True)
+        values = [skills[:, None], lost.cpu().double(), norms.cpu().double()]
+        return self._names, torch.cat(values, 1)
 
     def _look(self, stack: Stack) -> tuple[Tensor, Tensor]:
         """Gradient norms (runs, layers), and the share of lost units (runs, 1 or none)."""
