@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from normlab.diagnosis.trend import fall_of, level_of, smoothed
 from normlab.quoting import setting
 
 # Within 2 % of a guess's loss nothing is learnt: below, and a few hundred rows' chance fit of a
 # line explains as much. A gain of the same size over the last third of a training is still a gain.
 NOTHING = 0.02
 STILL_FALLING = 0.02
-TAIL = 1 / 3  # of the epochs: where the trend is read
 FAR_ABOVE = 2.0  # guesses' losses: no untrained net's loss stays there
 HAD_LEARNT = 0.8  # of a guess's loss: who was below and is back at it has lost what it had learnt
 # The relative standard error of a mean loss over n rows is about 1 / sqrt(n), since losses of rows
@@ -95,43 +95,14 @@ def learnt_nothing(loss: float, guess: float) -> bool:
 def judge(case: Case) -> Verdict:
     """The first of the verdicts that fits: diverged, overfitting, still falling, stuck, learnt."""
     train, val = np.asarray(case.train), np.asarray(case.val)
-    if not len(train):
-        return _stuck(case) if learnt_nothing(case.final, case.guess) else _learnt(case)
-    return (
-        _diverged(case, train)
-        or _overfitting(case, train, val)
-        or _still_falling(case, train, val)
-        or (_stuck(case) if _ends_as_guess(case, train) else _learnt(case))
-    )
-
-
-def _ends_as_guess(case: Case, train: NDArray[np.float64]) -> bool:
-    return learnt_nothing(_level(train), case.guess) or learnt_nothing(case.final, case.guess)
-
-
-def _tail(curve: NDArray[np.float64]) -> NDArray[np.float64]:
-    return curve[-max(2, math.ceil(len(curve) * TAIL)) :]
-
-
-def _level(curve: NDArray[np.float64]) -> float:
-    """Where a curve ends: the median of the last half of its tail."""
-    tail = _tail(curve)
-    return float(np.median(tail[len(tail) // 2 :]))
-
-
-def _fall(curve: NDArray[np.float64]) -> float:
-    """By how much the curve falls over its tail, from the medians of the tail's halves."""
-    tail = _tail(curve)
-    if len(tail) < 2:
-        return 0.0
-    half = len(tail) // 2
-    return float(2 * (np.median(tail[:half]) - np.median(tail[-half:])))
-
-
-def _smooth(curve: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means of neighbours, as many as a twentieth of the curve: no lucky epoch is its best."""
-    width = max(1, len(curve) // 20)
-    return np.convolve(curve, np.full(width, 1 / width), mode="valid")
+    if len(val) != len(train) or not np.isfinite(val).all():  # not validated in every epoch
+        val = val[:0]
+    if len(train):
+        found = _diverged(case, train) or _overfitting(case, train, val)
+        found = found or _still_falling(case, train, val)
+        if found is not None:
+            return found
+    return _stuck(case) if learnt_nothing(case.final, case.guess) else _learnt(case)
 
 
 def _diverged(case: Case, train: NDArray[np.float64]) -> Verdict | None:
@@ -140,15 +111,15 @@ def _diverged(case: Case, train: NDArray[np.float64]) -> Verdict | None:
     if lost.any() or not np.isfinite(case.final):
         where = f"in epoch {int(np.argmax(lost)) + 1}" if lost.any() else "after the last epoch"
         return Verdict("diverged", f"the training loss was no number {where}", steps)
-    level = _level(train)
-    falling = _fall(train) > STILL_FALLING * level
+    level = level_of(train)
+    falling = fall_of(train) > STILL_FALLING * level
     if level > FAR_ABOVE * case.guess and not falling:
         return Verdict(
             "diverged",
             f"the training loss ended at {level:.4g}, far above a guess's {case.guess:.4f}",
             steps,
         )
-    best = float(_smooth(train).min())
+    best = float(smoothed(train).min())
     if learnt_nothing(level, case.guess) and best < HAD_LEARNT * case.guess:
         return Verdict(
             "diverged",
@@ -161,22 +132,26 @@ def _diverged(case: Case, train: NDArray[np.float64]) -> Verdict | None:
 def _overfitting(
     case: Case, train: NDArray[np.float64], val: NDArray[np.float64]
 ) -> Verdict | None:
-    if len(val) != len(train) or len(val) < 2 or not np.isfinite(val).all():
+    if len(val) < 2:
         return None
-    smooth = _smooth(val)
+    smooth = smoothed(val)
     width = len(val) - len(smooth) + 1
     best = int(np.argmin(smooth))
-    low, level = float(smooth[best]), _level(val)
+    low, level = float(smooth[best]), level_of(val)
     margin = max(LEAST_RISE, 1 / math.sqrt(max(1, case.n_val)))
     rise = level - low
     at_best = float(train[best : best + width].mean())
-    fell = at_best - _level(train) > LEAST_RISE_OF_GUESS * case.guess
-    if rise <= max(margin * low, LEAST_RISE_OF_GUESS * case.guess) or not fell:
+    fell = at_best - level_of(train) > LEAST_RISE_OF_GUESS * case.guess
+    # Kept weights of a guess from an early epoch: no later one was better on the validation rows.
+    never = learnt_nothing(case.final, case.guess) and not learnt_nothing(
+        level_of(train), case.guess
+    )
+    if not never and (rise <= max(margin * low, LEAST_RISE_OF_GUESS * case.guess) or not fell):
         return None
     epoch = best + width // 2 + 1
     reason = (
-        f"the validation loss rose from {low:.4f} at epoch {epoch} to {level:.4f}, while the "
-        f"training loss fell to {_level(train):.4f}"
+        f"the validation loss went from {low:.4f} at epoch {epoch} to {level:.4f}, while the "
+        f"training loss fell to {level_of(train):.4f}"
     )
     steps = [
         "early_stopping.patience=10",
@@ -190,14 +165,14 @@ def _overfitting(
 def _still_falling(
     case: Case, train: NDArray[np.float64], val: NDArray[np.float64]
 ) -> Verdict | None:
-    fall = _fall(train)
+    fall = fall_of(train)
     if fall < STILL_FALLING * case.guess:
         return None
-    if len(val) == len(train) and not _fall(val) >= STILL_FALLING / 2 * case.guess:
+    if len(val) and not fall_of(val) >= STILL_FALLING / 2 * case.guess:
         return None  # more epochs would serve the training rows alone
     reason = (
         f"the training loss fell by {fall:.4f} over the last third of the epochs, to "
-        f"{_level(train):.4f}"
+        f"{level_of(train):.4f}"
     )
     steps = [setting("trainer.max_epochs", 3 * len(train)), *_larger_rate(case), *case.remedies]
     return Verdict("still falling", reason, tuple(steps))
@@ -220,8 +195,8 @@ def _rate(value: float) -> str:
 
 def _stuck(case: Case) -> Verdict:
     reason = (
-        f"the training loss {case.final:.4f} is that of a guess, {case.guess:.4f}: the net ignores "
-        "its input"
+        f"the training loss {case.final:.4f} is no better than a guess's, {case.guess:.4f}: the "
+        "net ignores its input"
     )
     if case.inputs:
         return Verdict("stuck", f"{reason}; {case.inputs}", tuple(case.remedies))
