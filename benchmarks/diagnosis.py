@@ -30,7 +30,7 @@ SEEDS = 20
 SLOW = 3.0
 OFFSETS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30)
 RATIOS = (1, 3, 10, 30, 100, 300, 1000, 10000)
-ACTIVATIONS = ("sigmoid", "tanh", "relu")
+ACTIVATIONS = {"sigmoid": "saturated", "tanh": "saturated", "relu": "dead"}
 COMMON = (
     "data.split=none",
     "data.batch_size=null",
@@ -90,27 +90,24 @@ def offset_runs() -> list[Run]:
 
 def scale_runs() -> list[Run]:
     """Two columns around 0 whose scales move apart; both together decide the label."""
-    runs = []
     with tempfile.TemporaryDirectory() as folder:
+        paths = []
         for ratio in RATIOS:
             random = np.random.default_rng(0)
             x = random.standard_normal((300, 2))
             label = (x.sum(1) > 0).astype(int)
             x *= [math.sqrt(ratio), 1 / math.sqrt(ratio)]
             lines = [f"{a!r},{b!r},{y}" for (a, b), y in zip(x.tolist(), label, strict=True)]
-            path = Path(folder) / f"ratio{ratio}.csv"
-            path.write_text("\n".join(["a,b,label", *lines]))
-            source = ("data=csv", f"data.path={path}", "data.target=label")
-            runs += sweep(*source, "normalization=none", *COMMON)
-    return runs
+            paths.append(f"{folder}/ratio{ratio}.csv")
+            Path(paths[-1]).write_text("\n".join(["a,b,label", *lines]))
+        source = ("data=csv", f"data.path={','.join(paths)}", "data.target=label")
+        return sweep(*source, "normalization=none", *COMMON)
 
 
 def table(title: str, runs: list[Run], keys: tuple, key: Callable[[Run], object]) -> None:
     """For each key and activation: stuck, slow, and the share of units lost at the start."""
     print(f"\n{title}\n")
-    heads = [
-        f"{name}: stuck, slow, {'dead' if name == 'relu' else 'saturated'}" for name in ACTIVATIONS
-    ]
+    heads = [f"{name}: stuck, slow, {lost}" for name, lost in ACTIVATIONS.items()]
     print(f"| {' | '.join(['value', *heads, 'warned'])} |")
     print(f"| {' | '.join(['---'] * (len(heads) + 2))} |")
     usual = {}
@@ -120,7 +117,8 @@ def table(title: str, runs: list[Run], keys: tuple, key: Callable[[Run], object]
         for name in ACTIVATIONS:
             some = [run for run in chosen if run.config["model"]["activation"] == name]
             usual.setdefault(name, statistics.median(run.halved for run in some))
-            cells.append(", ".join(map(percent, [*outcome(some, usual[name]), lost(some)])))
+            lost = statistics.mean(run.lost for run in some)
+            cells.append(", ".join(map(percent, [*outcome(some, usual[name]), lost])))
         warned = sum(run.diagnosis["warning"] is not None for run in chosen) / len(chosen)
         print(f"| {value} | {' | '.join(cells)} | {percent(warned)} |", flush=True)
 
@@ -130,10 +128,6 @@ def outcome(runs: list[Run], usual: float) -> tuple[float, float]:
     stuck = sum(run.diagnosis["verdict"] == "stuck" for run in runs)
     slow = sum(run.halved > SLOW * usual for run in runs)
     return stuck / len(runs), slow / len(runs)
-
-
-def lost(runs: list[Run]) -> float:
-    return statistics.mean(run.lost for run in runs)
 
 
 def percent(share: float) -> str:

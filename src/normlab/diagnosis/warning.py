@@ -9,7 +9,7 @@ import math
 
 from normlab.diagnosis.start import Start
 
-FAR_FROM_ZERO = 10.0  # standard deviations between a feature's mean and 0
+FAR_FROM_ZERO = 5.0  # standard deviations between a feature's mean and 0
 FAR_APART = 100.0  # ratio of the largest to the smallest scale
 MOST_SATURATED = 0.5  # of a layer's units
 ALL_DEAD = 0.9  # of a layer's units: relu learns from a few, and a third start dead on [0, 1]
@@ -80,4 +80,6 @@ def summed_up(warnings: list[tuple[Start, str, str]], n_runs: int) -> str | None
     if not warnings:
         return None
     _, name, sentence = max(warnings, key=lambda one: gravity(one[0]))
-    return f"{len(warnings)} of {n_runs} runs start from unsuitable inputs, run {name}: {sentence}"
+    return (
+        f"{len(warnings)} of {n_runs} runs start from unsuitable inputs, as run {name}: {sentence}"
+    )
