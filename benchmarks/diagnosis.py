@@ -1,7 +1,7 @@
 """What the thresholds of the diagnosis rest on: runs made worse step by step.
 
     python benchmarks/diagnosis.py                  # all tables of docs/diagnosis.md: ten minutes
-    python benchmarks/diagnosis.py --only alarms    # offsets, scales, units, alarms or cost
+    python benchmarks/diagnosis.py --only alarms    # offsets, scales, alarms or cost
 
 Runs are whole commands of the program, and what is counted is what they leave in result.json and
 metrics.csv. A run counts as slow where it needs 3 times the epochs to halve the label entropy that
@@ -140,17 +140,21 @@ def scale_ratio(run: Run) -> int:
 
 
 def units(runs: list[Run]) -> None:
-    """All of the runs, by the share of units that start lost."""
-    print("\nLost units at the start, all runs of the two tables above\n")
+    """The runs of the first table, by the share of units that start lost."""
+    print("\nUnits lost at the start: the runs of the table above\n")
     print("| activation | share lost | runs | stuck | slow |\n| --- | --- | --- | --- | --- |")
     for name in ACTIVATIONS:
         some = [run for run in runs if run.config["model"]["activation"] == name]
-        usual = statistics.median(run.halved for run in some if run.lost <= 0.25)
-        for low, high in ((-1, 0), (0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 0.99), (0.99, 1)):
+        usual = statistics.median(run.halved for run in some if mean_of(run) == 0)
+        for low, high in ((-1, 0), (0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1)):
             chosen = [run for run in some if low < run.lost <= high]
             if chosen:
                 shares = " | ".join(map(percent, outcome(chosen, usual)))
-                print(f"| {name} | to {high:.0%} | {len(chosen)} | {shares} |", flush=True)
+                print(f"| {name} | {band(low, high)} | {len(chosen)} | {shares} |", flush=True)
+
+
+def band(low: float, high: float) -> str:
+    return "none" if high == 0 else f"{percent(low)} to {percent(high)}"
 
 
 def alarms() -> None:
@@ -220,17 +224,15 @@ def children_time() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=["offsets", "scales", "units", "alarms", "cost"])
+    parser.add_argument("--only", choices=["offsets", "scales", "alarms", "cost"])
     only = parser.parse_args().only
-    wanted = {only} if only else {"offsets", "scales", "units", "alarms", "cost"}
-    offsets = offset_runs() if wanted & {"offsets", "units"} else []
-    scales = scale_runs() if wanted & {"scales", "units"} else []
+    wanted = {only} if only else {"offsets", "scales", "alarms", "cost"}
     if "offsets" in wanted:
-        table("Mean of the column, in standard deviations from 0", offsets, OFFSETS, mean_of)
+        runs = offset_runs()
+        table("Mean of the column, in standard deviations from 0", runs, OFFSETS, mean_of)
+        units(runs)
     if "scales" in wanted:
-        table("Ratio of the two scales", scales, RATIOS, scale_ratio)
-    if "units" in wanted:
-        units([*offsets, *scales])
+        table("Ratio of the two scales", scale_runs(), RATIOS, scale_ratio)
     if "alarms" in wanted:
         alarms()
     if "cost" in wanted:

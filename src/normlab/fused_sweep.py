@@ -22,6 +22,7 @@ from normlab.config.data import DataSettings
 from normlab.data.table import Table
 from normlab.diagnosis.conclusion import warning_of
 from normlab.diagnosis.start import measure_starts
+from normlab.diagnosis.verdict import counted
 from normlab.diagnosis.warning import summed_up
 from normlab.errors import UserError
 from normlab.training.environment import choose_threads, quiet_lightning
@@ -151,6 +152,9 @@ def train_group(runs: Sequence[Run], progress: tqdm | None = None) -> list[float
     )
     stopping = settings.early_stopping
     results = train_stack(members, trainer, stopping.patience, stopping.min_delta)
+    verdicts = [result.diagnosis["verdict"] for result in results if result.diagnosis]
+    if verdicts:
+        log.info(f"verdicts: {counted(verdicts)}")
     return [objective(result.to_dict()) for result in results]
 
 

@@ -166,7 +166,7 @@ def test_a_sweep_is_summed_up_in_one_line() -> None:
     assert summed_up([], 200) is None
     some = [(start(offsets=(0.0, offset)), f"seed={offset}", "x: y mends it") for offset in (6, 9)]
     said = summed_up(some, 200)  # type: ignore[arg-type]
-    assert said == ("2 of 200 runs start from unsuitable inputs, as run seed=9: x: y mends it")
+    assert said == ("2 of 200 runs start from unsuitable inputs, as seed=9: x: y mends it")
 
 
 @pytest.mark.parametrize("source", ["circles", "heart_rate", "breast_cancer"])

@@ -7,7 +7,8 @@ docs/diagnosis.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -218,6 +219,11 @@ def _stuck(case: Case) -> Verdict:
             "a wider net (model.hidden)",
         ),
     )
+
+
+def counted(names: Iterable[str]) -> str:
+    """Verdicts of many runs in short: "3 stuck, 1 learnt"."""
+    return ", ".join(f"{count} {name}" for name, count in Counter(names).most_common())
 
 
 def _learnt(case: Case) -> Verdict:

@@ -80,6 +80,4 @@ def summed_up(warnings: list[tuple[Start, str, str]], n_runs: int) -> str | None
     if not warnings:
         return None
     _, name, sentence = max(warnings, key=lambda one: gravity(one[0]))
-    return (
-        f"{len(warnings)} of {n_runs} runs start from unsuitable inputs, as run {name}: {sentence}"
-    )
+    return f"{len(warnings)} of {n_runs} runs start from unsuitable inputs, as {name}: {sentence}"
