@@ -11,13 +11,16 @@ the median run of the first row needs, or never does.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import json
 import math
+import runpy
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,50 +185,97 @@ def alarms() -> None:
         print(f"| {data} | {' | '.join(cells)} |", flush=True)
 
 
-def cost(repeat: int = 7) -> None:
-    """Training with the diagnosis over training without, side by side."""
-    print("\nSeconds with the diagnosis / without, of the whole training\n")
-    print(
-        "| what | ratio of the medians | smallest and largest of the pairs |\n| --- | --- | --- |"
-    )
-    for what, overrides in (
-        ("one run, batch 64, 100 epochs", ["seed=0"]),
-        ("one run, full batch, 1,000 epochs", ["experiment=heart_rate"]),
-        ("200 runs, batch 64, 20 epochs", ["-m", "seed=range(0,200)", "trainer.max_epochs=20"]),
-        (
-            "200 runs, full batch, 300 epochs",
-            ["-m", "seed=range(0,200)", "data.batch_size=null", "trainer.max_epochs=300"],
-        ),
-    ):
-        pairs = [(seconds(overrides, "true"), seconds(overrides, "false")) for _ in range(repeat)]
-        ratios = sorted(with_it / without for with_it, without in pairs)
-        medians = [statistics.median(column) for column in zip(*pairs, strict=True)]
-        spread = f"{ratios[0]:.3f} to {ratios[-1]:.3f}"
-        print(f"| {what} | {medians[0] / medians[1]:.3f} | {spread} |", flush=True)
+COMMANDS = {
+    "one run, batch 64, 100 epochs": ["seed=0"],
+    "one run, full batch, 1,000 epochs": ["experiment=heart_rate"],
+    "200 runs, batch 64, 20 epochs": ["-m", "seed=range(0,200)", "trainer.max_epochs=20"],
+    "200 runs, full batch, 300 epochs": [
+        *("-m", "seed=range(0,200)", "data.batch_size=null", "trainer.max_epochs=300"),
+    ],
+}
 
 
-def seconds(overrides: list[str], enabled: str) -> float:
-    """Processor time of a whole command: less noisy than the clock where others work too."""
+def cost(repeat: int) -> None:
+    """Processor time of the diagnosis's own functions over that of the training without them.
+
+    The difference of two whole commands would be hidden by the noise of either. What the folder
+    writes more is taken as such a difference, of the writing alone.
+    """
+    print("\nProcessor time of the diagnosis / of the training without it\n")
+    print("| what | median | smallest to largest |\n| --- | --- | --- |")
+    for what, overrides in COMMANDS.items():
+        shares = []
+        for _ in range(repeat):
+            on, off = (
+                timed([*overrides, f"diagnosis.enabled={value}"]) for value in ("true", "false")
+            )
+            shares.append((on["diagnosis"] + on["writing"] - off["writing"]) / off["training"])
+        low, middle, high = min(shares), statistics.median(shares), max(shares)
+        print(f"| {what} | {middle:.1%} | {low:.1%} to {high:.1%} |", flush=True)
+
+
+def timed(overrides: list[str]) -> dict[str, float]:
+    """Runs `--inside` in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         place = "hydra.sweep.dir" if "-m" in overrides else "hydra.run.dir"
-        command = [sys.executable, "train.py", *overrides, f"{place}={folder}/run"]
-        quiet = ["trainer.enable_progress_bar=false", f"diagnosis.enabled={enabled}"]
-        before = children_time()
-        subprocess.run([*command, *quiet], cwd=ROOT, check=True, capture_output=True)
-        return children_time() - before
+        quiet = ["trainer.enable_progress_bar=false", f"{place}={folder}/run"]
+        command = [sys.executable, __file__, "--inside", *overrides, *quiet]
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        return json.loads(done.stdout.splitlines()[-1])
 
 
-def children_time() -> float:
-    import resource
+def inside(arguments: list[str]) -> None:
+    """Runs train.py with clocks on its functions; the last line printed is what they show."""
+    from normlab import app, fused_sweep
+    from normlab.diagnosis.curves import Curves
+    from normlab.diagnosis.watch import Watch
+    from normlab.training.run_folder import RunFolder
+    from normlab.training.stacked import member
+    from normlab.training.stacked.watch import StackedWatch
 
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    spent = {"training": 0.0, "diagnosis": 0.0, "writing": 0.0}
+    for name, places in {
+        "training": [(app, "execute"), (fused_sweep, "train_group")],
+        "diagnosis": [
+            *((app, "examine"), (fused_sweep, "examine"), (app, "diagnosed")),
+            *((member, "diagnosed"), (Watch, "__init__"), (Watch, "record")),
+            *((StackedWatch, "__init__"), (StackedWatch, "look"), (Curves, "extend")),
+        ],
+        "writing": [(RunFolder, "flush")],
+    }.items():
+        for place, function in places:
+            setattr(place, function, clocked(getattr(place, function), spent, name))
+    sys.argv = ["train.py", *arguments]
+    with contextlib.suppress(SystemExit):
+        runpy.run_path("train.py", run_name="__main__")
+    print(json.dumps(spent))
+
+
+def clocked(function: Callable, spent: dict[str, float], name: str) -> Callable:
+    """The function, its processor time added up: without that of clocked ones that it calls."""
+
+    def call(*args: object, **kwargs: object) -> object:
+        before, started = dict(spent), time.process_time()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            own = time.process_time() - started
+            if name != "training":
+                own -= sum(spent[other] - before[other] for other in spent)
+            spent[name] += own
+
+    return call
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--inside"]:
+        inside(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=["offsets", "scales", "alarms", "cost"])
-    only = parser.parse_args().only
+    parser.add_argument("--repeat", type=int, default=3, help="times that the cost is measured")
+    options = parser.parse_args()
+    only = options.only
     wanted = {only} if only else {"offsets", "scales", "alarms", "cost"}
     if "offsets" in wanted:
         runs = offset_runs()
@@ -236,7 +286,7 @@ def main() -> None:
     if "alarms" in wanted:
         alarms()
     if "cost" in wanted:
-        cost()
+        cost(options.repeat)
 
 
 def mean_of(run: Run) -> float:

@@ -137,11 +137,11 @@ def train_group(runs: Sequence[Run], progress: tqdm | None = None) -> list[float
         data = make_data(run.settings, table)
         kept = run.settings.trainer.enable_checkpointing
         members.append(Member(make_classifier(run.settings, data), data, folder, kept))
-    if settings.diagnosis.enabled:
-        examine(members, [run.name for run in runs])
     n_rows = len(members[0].data.split.train)
     rows_in_a_step = min(settings.data.batch_size or n_rows, n_rows)
     choose_threads(len(members) * rows_in_a_step, settings.model.hidden)
+    if settings.diagnosis.enabled:
+        examine(members, [run.name for run in runs])
     trainer = lightning_trainer(
         settings,
         devices=1,  # "auto" would take all

@@ -150,10 +150,12 @@ def test_a_guess_under_weights(weight: float) -> None:
 def test_curves_are_read_where_they_are_not_known(tmp_path: Path) -> None:
     """Another process trained, or an earlier one began."""
     whole = RunFolder(tmp_path)
+    watched = {"train/skill": 0.5, "units/dead": 0.4}
     for epoch in range(1, 6):
         record = {"lr": 0.1, "train/loss": 1 / epoch, "val/loss": 2 / epoch}
-        more = {"units/dead": epoch / 10} if epoch in (1, 4) else {}
-        whole.log_epoch(epoch, record | more)
+        whole.log_epoch(epoch, record | (watched if epoch in (1, 4) else {}))
+        if epoch == 2:
+            whole.flush()
     expected = whole.all_curves()
     assert expected is whole.curves
     assert list(expected.train) == [1 / epoch for epoch in range(1, 6)]

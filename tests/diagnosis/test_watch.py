@@ -26,11 +26,11 @@ Settled = Callable[..., Settings]
 
 def test_gradients_and_units_by_hand(blobs: Callable[..., Table]) -> None:
     """Standardized rows, two tanh layers and BatchNorm, evaluated and not trained by the look."""
-    data = TableDataModule(blobs(200), "none")
+    data = TableDataModule(blobs(100), "none")
     network = Network(make_normalizer("standardize", 3), [6, 2], "tanh", 0.5, batchnorm=True)
     data.fit(network)
     network.double()
-    network.mlp[0].weight.data[:4] *= 1000  # saturated
+    next(network.mlp.parameters()).data[:4] *= 1000  # saturated
     loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0, dtype=torch.float64))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     found = Watch(data, 10).record(network, loss, 10, None, 0.5)

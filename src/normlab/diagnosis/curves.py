@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import math
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from normlab.diagnosis.tags import GRADIENT_NORM, UNITS
+from normlab.diagnosis.tags import GRADIENT_NORM, SKILL, UNITS
 
 
 class Curves:
@@ -25,20 +25,27 @@ class Curves:
         self.watched: dict[str, float] = {}
         self.first_epoch: int | None = None
 
-    def add(self, epoch: int, record: dict[str, Any]) -> None:
-        """An epoch's record, blank where a value is "" or None; `epoch` counts from 1."""
+    def extend(self, first_epoch: int, records: Sequence[dict[str, float]]) -> None:
+        """Appends the records of epochs in a row, the first of which counts from 1.
+
+        Of many epochs at once, since a stack has hundreds of runs.
+        """
         if self.first_epoch is None:
-            self.first_epoch = epoch
+            self.first_epoch = first_epoch
         for values, name in (
             (self.train, "train/loss"),
             (self.val, "val/loss"),
             (self.rates, "lr"),
         ):
-            if name in record:
-                values.append(math.nan if record[name] in ("", None) else float(record[name]))
-        for name, value in record.items():
-            if name.startswith((UNITS, GRADIENT_NORM)) and value not in ("", None):
-                self.watched[name] = float(value)
+            if name in records[0]:
+                values.extend(record.get(name, math.nan) for record in records)
+        for record in records:
+            if SKILL in record:
+                self.watched = {
+                    name: value
+                    for name, value in record.items()
+                    if name.startswith((UNITS, GRADIENT_NORM))
+                }
 
     def whole(self, metrics: Path) -> Curves:
         """These, or those of the file where another process or an earlier one wrote of more.
@@ -50,6 +57,10 @@ class Curves:
             return self
         read = Curves()
         with metrics.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                read.add(int(row["epoch"]), row)
+            rows = [
+                {name: float(cell) for name, cell in row.items() if cell}
+                for row in csv.DictReader(file)
+            ]
+        if rows:
+            read.extend(1, rows)
         return read

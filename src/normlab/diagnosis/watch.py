@@ -8,6 +8,7 @@ net, and is due in few epochs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from normlab.diagnosis.units import fault_of, lost_units, share_of_all
 from normlab.model.metrics import label_entropy
 from normlab.model.network import Network
 
-SAMPLE = 256  # training rows: a unit's share of flat rows is then known to 0.03
+SAMPLE = 128  # training rows: a unit's share of flat rows is then known to 0.04
 
 
 class Watch:
@@ -33,8 +34,13 @@ class Watch:
     def __init__(self, data: TableDataModule, every_n_epochs: int) -> None:
         self.every_n_epochs = every_n_epochs
         self.entropy = label_entropy(data.train_labels)
-        positions = sample_positions(len(data.split.train), SAMPLE)
-        self._sample = data.train_rows[positions], data.train_labels[positions]
+        self._data = data
+
+    @cached_property
+    def _sample(self) -> tuple[Tensor, Tensor]:
+        table, train = self._data.table, self._data.split.train
+        index = train[sample_positions(len(train), SAMPLE)]
+        return torch.from_numpy(table.rows[index]), torch.from_numpy(table.labels[index])
 
     def record(
         self, network: Network, loss: nn.Module, epoch: int, max_epochs: int | None, now: float

@@ -18,6 +18,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,7 +64,7 @@ class RunFolder:
     """A run's folder. Epochs are kept in memory until `flush`, and no file stays open.
 
     Attributes:
-        curves: losses of the epochs that were logged here.
+        curves: losses of the epochs that were logged here, up to the last `flush`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,7 +94,6 @@ class RunFolder:
         The names of the first record of all are the columns of metrics.csv; what a later one has
         not stays blank.
         """
-        self.curves.add(epoch, record)
         self._epochs.append(Epoch(epoch, time.time(), record))
 
     def flush(self, at_most_every: float = 0.0) -> None:
@@ -105,6 +105,7 @@ class RunFolder:
         if time.monotonic() - self._flushed < at_most_every:
             return
         if self._epochs:
+            self.curves.extend(self._epochs[0].number, [epoch.record for epoch in self._epochs])
             self._append_metrics()
         self._events_file.append(self._events, self._scalars())
         self._epochs, self._events = [], []
@@ -124,14 +125,15 @@ class RunFolder:
             )
 
     def _scalars(self) -> bytes:
-        """The epochs for TensorBoard, those with the same metrics together."""
-        records = []
-        for names, group in groupby(self._epochs, key=lambda epoch: tuple(epoch.record)):
-            epochs = list(group)
-            tags = [RATE_TAG if name == "lr" else name for name in names]
-            steps, times, metrics = zip(*epochs, strict=True)
-            values = [list(record.values()) for record in metrics]
-            records.append(scalar_records(tags, steps, values, times))
+        """The epochs for TensorBoard: what all of them have at once, then what only some have."""
+        if not self._epochs:
+            return b""
+        in_all = set.intersection(*(set(epoch.record) for epoch in self._epochs))
+        common = [name for name in self._epochs[0].record if name in in_all]
+        records = [_scalars_of(self._epochs, common)]
+        more = [epoch for epoch in self._epochs if len(epoch.record) > len(common)]
+        for names, group in groupby(more, key=lambda epoch: tuple(epoch.record)):
+            records.append(_scalars_of(list(group), [n for n in names if n not in in_all]))
         return b"".join(records)
 
     def all_curves(self) -> Curves:
@@ -158,6 +160,13 @@ class RunFolder:
         self._events += [scalars(result["epochs"], metrics, now), hparams_end(now)]
         self.flush()
         write_atomically(self.path / RESULT, strict_json(result))
+
+
+def _scalars_of(epochs: Sequence[Epoch], names: Sequence[str]) -> bytes:
+    tags = [RATE_TAG if name == "lr" else name for name in names]
+    values = [[epoch.record[name] for name in names] for epoch in epochs]
+    steps, times = [epoch.number for epoch in epochs], [epoch.wall_time for epoch in epochs]
+    return scalar_records(tags, steps, values, times)
 
 
 def _columns(path: Path) -> list[str]:
