@@ -10,9 +10,8 @@ from torch import Tensor
 
 Fault = Literal["saturated", "dead"]
 
-# An activation passes a row's gradient on times its derivative. It counts as flat where that is
-# below 5 % of its largest: Glorot and Bengio (2010) saw whole layers stand still there. Saturation
-# has no sharper border; at 2 % or 10 % the shares of `docs/diagnosis.md` hardly change.
+# An activation passes a row's gradient on times its derivative, and counts as flat where that is
+# below 5 % of its largest. Saturation has no sharp border: this one is a convention.
 SIGMOID_FLAT = 4.3565  # |z| beyond: s(z) (1 - s(z)) < 0.05 / 4
 TANH_FLAT = SIGMOID_FLAT / 2  # tanh(z) = 2 s(2 z) - 1
 GELU_FLAT = -2.3486  # z below: Phi(z) + z phi(z) lies between -0.05 and 0
