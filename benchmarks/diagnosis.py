@@ -209,7 +209,8 @@ def cost(repeat: int) -> None:
             on, off = (
                 timed([*overrides, f"diagnosis.enabled={value}"]) for value in ("true", "false")
             )
-            shares.append((on["diagnosis"] + on["writing"] - off["writing"]) / off["training"])
+            more = max(0.0, on["writing"] - off["writing"])
+            shares.append((on["diagnosis"] + more) / off["training"])
         low, middle, high = min(shares), statistics.median(shares), max(shares)
         print(f"| {what} | {middle:.1%} | {low:.1%} to {high:.1%} |", flush=True)
 
