@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torch import nn
+
 from normlab.data.module import TableDataModule
 from normlab.diagnosis.curves import Curves
 from normlab.diagnosis.start import Start
@@ -74,5 +76,5 @@ def _reach(model: Classifier, data: TableDataModule, curves: Curves) -> float:
 
 
 def _in_use(model: Classifier) -> tuple[str, bool]:
-    settings = model.network.settings()
-    return settings["normalizer"]["name"], settings["batchnorm"]
+    network = model.network
+    return network.normalizer.name, not isinstance(network.batchnorm, nn.Identity)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import median  # of few numbers ten times as fast as NumPy's
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ def tail_of(curve: NDArray[np.float64]) -> NDArray[np.float64]:
 def level_of(curve: NDArray[np.float64]) -> float:
     """Where a curve ends: the median of the last half of its tail."""
     tail = tail_of(curve)
-    return float(np.median(tail[len(tail) // 2 :]))
+    return median(tail[len(tail) // 2 :].tolist())
 
 
 def fall_of(curve: NDArray[np.float64]) -> float:
@@ -26,7 +27,7 @@ def fall_of(curve: NDArray[np.float64]) -> float:
     if len(tail) < 2:
         return 0.0
     half = len(tail) // 2
-    return float(2 * (np.median(tail[:half]) - np.median(tail[-half:])))
+    return 2 * (median(tail[:half].tolist()) - median(tail[-half:].tolist()))
 
 
 def smoothed(curve: NDArray[np.float64]) -> NDArray[np.float64]:
