@@ -15,15 +15,18 @@ from omegaconf import DictConfig
 
 from normlab.assembly import load_table, make_classifier, make_data, make_trainer
 from normlab.config import Settings
-from normlab.data.cautions import scales_far_apart
 from normlab.data.module import TableDataModule
 from normlab.data.table import Table
+from normlab.diagnosis.conclusion import warning_of
+from normlab.diagnosis.start import Start, measure_starts
 from normlab.errors import UserError
 from normlab.hydra_folder import discard
 from normlab.messages import fail
+from normlab.model.classifier import Classifier
 from normlab.processes import is_first
 from normlab.provenance import provenance
 from normlab.summary import headline, summary
+from normlab.training.diagnosed import diagnosed
 from normlab.training.environment import choose_threads, quiet_lightning
 from normlab.training.ranks import forks
 from normlab.training.run_folder import RunFolder, clear, finished_result
@@ -125,27 +128,30 @@ def execute(prepared: Prepared) -> float:
     folder, trainer = prepared.folder, prepared.trainer
     choose_threads(data.batch_size or len(data.split.train), settings.model.hidden)
     model = make_classifier(settings, data)
+    start = None
     if prepared.writes:
         write_start(folder, settings, prepared.table)
         if trainer.world_size > 1:
             folder.flush()  # a fork of this process would write the same once more
-        warn_of_scales(settings, prepared.table)
+        start = examine(model, data) if settings.diagnosis.enabled else None
         n_inputs, device = model.network.n_inputs, trainer.strategy.root_device
         print(headline(settings, data, n_inputs, device, trainer.world_size), flush=True)
     result = train(data, model, trainer)
     if prepared.writes:
+        if start is not None:
+            result = diagnosed(result, start, model, data, folder)
         folder.write_result(result.to_dict())
         print(summary(result, folder.path))
     return objective(result.to_dict())
 
 
-def warn_of_scales(settings: Settings, table: Table) -> None:
-    """A file's columns of unlike scales, where nothing brings them together."""
-    if table.read_as is None or settings.normalization.name != "none" or settings.batchnorm:
-        return
-    message = scales_far_apart(table.rows, table.schema.columns, table.source)
+def examine(model: Classifier, data: TableDataModule) -> Start:
+    """What the run starts from; warns where that will keep it from learning."""
+    (start,) = measure_starts([model.network], [data])
+    message = warning_of(start, model)
     if message is not None:
-        log.warning(message)
+        log.warning(f"{data.table.source}: {message}")
+    return start
 
 
 def write_start(folder: RunFolder, settings: Settings, table: Table) -> None:

@@ -25,6 +25,7 @@ from normlab.data.memory import may_exceed_memory
 from normlab.data.module import TableDataModule
 from normlab.data.schema import Schema
 from normlab.data.table import Table
+from normlab.diagnosis.watch import Watch
 from normlab.errors import UserError
 from normlab.model.classifier import Classifier
 from normlab.model.encoder import Encoder
@@ -144,7 +145,7 @@ def make_classifier(settings: Settings, data: TableDataModule) -> Classifier:
     network = make_network(settings, n_features, encoder)
     data.fit(network)
     model = settings.model
-    return Classifier(
+    classifier = Classifier(
         network,
         data.table.schema,
         optimizer=model.optimizer,
@@ -154,6 +155,9 @@ def make_classifier(settings: Settings, data: TableDataModule) -> Classifier:
         pos_weight=positive_weight(model.pos_weight, data),
         seed=settings.seed,
     )
+    if settings.diagnosis.enabled:
+        classifier.watch = Watch(data, settings.diagnosis.every_n_epochs)
+    return classifier
 
 
 def positive_weight(setting: str | float | None, data: TableDataModule) -> float:

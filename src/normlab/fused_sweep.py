@@ -26,6 +26,10 @@ from normlab.cluster import submit
 from normlab.config import Settings
 from normlab.config.data import DataSettings
 from normlab.data.table import Table
+from normlab.diagnosis.conclusion import warning_of
+from normlab.diagnosis.start import measure_starts
+from normlab.diagnosis.verdict import counted
+from normlab.diagnosis.warning import summed_up
 from normlab.errors import UserError
 from normlab.training.environment import choose_threads, quiet_lightning
 from normlab.training.progress import SweepProgress, bar
@@ -142,6 +146,8 @@ def train_group(runs: Sequence[Run], progress: tqdm | None = None) -> list[float
     n_rows = len(members[0].data.split.train)
     rows_in_a_step = min(settings.data.batch_size or n_rows, n_rows)
     choose_threads(len(members) * rows_in_a_step, settings.model.hidden)
+    if settings.diagnosis.enabled:
+        examine(members, [run.name for run in runs])
     trainer = lightning_trainer(
         settings,
         devices=1,  # "auto" would take all
@@ -152,7 +158,25 @@ def train_group(runs: Sequence[Run], progress: tqdm | None = None) -> list[float
     )
     stopping = settings.early_stopping
     results = train_stack(members, trainer, stopping.patience, stopping.min_delta)
+    verdicts = [result.diagnosis["verdict"] for result in results if result.diagnosis]
+    if verdicts:
+        log.info(f"verdicts: {counted(verdicts)}")
     return [objective(result.to_dict()) for result in results]
+
+
+def examine(members: Sequence[Member], names: Sequence[str]) -> None:
+    """What the runs start from; one warning for all those that this will keep from learning."""
+    networks = [member.classifier.network for member in members]
+    starts = measure_starts(networks, [member.data for member in members])
+    warnings = []
+    for member, start, name in zip(members, starts, names, strict=True):
+        member.start = start
+        message = warning_of(start, member.classifier)
+        if message is not None:
+            warnings.append((start, name, message))
+    said = summed_up(warnings, len(members))
+    if said is not None:
+        log.warning(f"{members[0].data.table.source}: {said}")
 
 
 class _Tables:

@@ -11,6 +11,7 @@ import torch
 
 from normlab.config import Settings
 from normlab.data.module import TableDataModule
+from normlab.diagnosis.text import verdict_lines
 from normlab.model.metrics import METRICS
 from normlab.training.result import Result
 
@@ -59,6 +60,8 @@ def summary(result: Result, folder: Path) -> str:
     )
     shown = Path(os.path.relpath(folder))
     lines.append(f"{shown}    tensorboard --logdir {shlex.quote(str(shown.parent))}")
+    if result.diagnosis is not None:
+        lines += verdict_lines(result.diagnosis)
     return "\n".join(lines)
 
 

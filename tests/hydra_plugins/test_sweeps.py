@@ -82,7 +82,7 @@ def content(name: str, path: Path) -> Any:
     text = path.read_text("utf-8")
     if name.endswith("metrics.csv"):
         rows = list(csv.DictReader(text.splitlines()))
-        return [{key: float(value) for key, value in row.items()} for row in rows]
+        return [{key: float(value) for key, value in row.items() if value} for row in rows]
     if name.endswith("result.json"):
         return numbers(text)
     return hydras(text) if name.endswith("hydra.yaml") else yaml.safe_load(text)

@@ -224,7 +224,7 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss(
 
 def test_without_validation_the_last_weights_are_the_best(run: Callable[..., Trained]) -> None:
     model, _, records = run("data.split=none")
-    assert set(records[0]) == {"lr", "epoch", "train/loss", "train/accuracy", "train/auroc"}
+    assert set(records[1]) == {"lr", "epoch", "train/loss", "train/accuracy", "train/auroc"}
     assert model.best.epoch == 4
     assert math.isnan(model.best.loss)
     for name, value in model.network.state_dict().items():
@@ -310,5 +310,7 @@ def test_every_record_holds_loss_accuracy_and_auroc_of_both_parts(
 ) -> None:
     _, _, records = run()
     names = [f"{part}/{name}" for part in ("train", "val") for name in METRICS]
-    assert set(records[0]) == {*names, "lr", "epoch"}
+    assert set(records[1]) == {*names, "lr", "epoch"}
+    assert records[0].keys() > records[1].keys()  # the diagnosis looks at the first and the last
+    assert records[0].keys() == records[3].keys()
     assert all(isinstance(value, (int, float)) for value in records[0].values())

@@ -216,7 +216,7 @@ def test_a_fork_after_threads_have_run_does_not_wait_for_them(
 
 def records(folder: Path) -> list[dict[str, float]]:
     with (folder / "metrics.csv").open(newline="") as file:
-        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
 
 
 def result_of(folder: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from normlab.config.model import ModelSettings, QuantileSettings, StrategySettin
 from normlab.config.section import Section, Seed
 from normlab.config.training import (
     CheckpointSettings,
+    DiagnosisSettings,
     EarlyStoppingSettings,
     ReportSettings,
     TrainerSettings,
@@ -37,6 +38,7 @@ class Settings(Section):
     early_stopping: EarlyStoppingSettings
     checkpoint: CheckpointSettings
     trainer: TrainerSettings
+    diagnosis: DiagnosisSettings
     report: ReportSettings
 
     @property

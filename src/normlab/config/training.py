@@ -46,6 +46,15 @@ class CheckpointSettings(Section):
     )
 
 
+class DiagnosisSettings(Section):
+    enabled: bool = Field(
+        description="say before, during and after training whether and why it does not learn"
+    )
+    every_n_epochs: int = Field(
+        ge=1, description="epochs between two looks at gradients and lost units"
+    )
+
+
 class ReportSettings(Section):
     tune: list[str] = Field(
         description="settings that a sweep's report sets to their best value for each strategy"

@@ -19,7 +19,7 @@ SAMPLE = 50_000  # rows that a leak is looked for in
 FEWEST = 20  # rows below which any column may look like an id or a leak
 LEAK = 0.999  # AUROC of a column alone, or share of rows that its categories explain
 IMBALANCE = 0.05  # share of the rarer class
-FAR_APART = 100.0  # ratio of two columns' standard deviations
+FAR_APART = 100.0  # ratio of the largest to the smallest standard deviation: docs/diagnosis.md
 
 
 def cautions(

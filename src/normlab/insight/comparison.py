@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 
+from normlab.diagnosis.verdict import learnt_nothing as has_learnt_nothing
+
 FEWEST = 3  # below this many values there is no interval
 FEWEST_TO_WIN = 6  # all of 5 wins: the interval begins at 0.48; all of 6: at 0.54
 _RESAMPLES = 2000
@@ -143,4 +145,4 @@ def learnt_nothing(train_loss: Sequence[float], label_entropy: Sequence[float]) 
     are all alike (entropy 0) could not learn anything and are left out.
     """
     pairs = [(loss, h) for loss, h in zip(train_loss, label_entropy, strict=True) if h > 0]
-    return share(sum(loss >= 0.98 * h for loss, h in pairs), len(pairs))
+    return share(sum(has_learnt_nothing(loss, h) for loss, h in pairs), len(pairs))

@@ -152,9 +152,7 @@ def mean_and_std(rows: Rows) -> tuple[Tensor, Tensor]:
     column is constant they are exactly the constant and 0, which sums of the values are not.
     """
     if isinstance(rows, RowsInMemory):
-        low = rows.rows.amin(dim=0)
-        above = rows.rows - low
-        return low + above.mean(dim=0), above.std(dim=0, correction=0)
+        return mean_and_std_of(rows.rows)
     total = Moments(0, 0.0, 0.0)
     for chunk in rows:
         # Sums by matrix products: several times as fast as torch's own over the first dimension.
@@ -163,6 +161,13 @@ def mean_and_std(rows: Rows) -> tuple[Tensor, Tensor]:
         mean = share @ distance
         total = total.merged(Moments(len(chunk), chunk[0] + mean, share @ (distance - mean) ** 2))
     return total.mean, total.variance.sqrt()
+
+
+def mean_and_std_of(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """As `mean_and_std`, of rows in one tensor."""
+    low = rows.amin(dim=0)
+    above = rows - low
+    return low + above.mean(dim=0), above.std(dim=0, correction=0)
 
 
 def signed_log1p(rows: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, distributed, nn
@@ -19,6 +19,14 @@ from normlab.model.metrics import METRICS, binary_metrics
 from normlab.model.network import Network
 from normlab.model.outputs import Outputs
 from normlab.seeding import Stream, epoch_seed, seed_device
+
+
+class Watch(Protocol):
+    """Adds to an epoch's record what is looked at now and then; see `diagnosis.watch`."""
+
+    def record(
+        self, network: Network, loss: nn.Module, epoch: int, max_epochs: int | None, now: float
+    ) -> dict[str, float]: ...
 
 
 class Classifier(LeanModule):
@@ -41,7 +49,12 @@ class Classifier(LeanModule):
             "eta_min"}; in epochs.
         pos_weight: weight of the positive rows in the training loss.
         seed: makes dropout.
+
+    Attributes:
+        watch: looks at gradients and units while it trains; None does not.
     """
+
+    watch: Watch | None
 
     def __init__(
         self,
@@ -60,6 +73,7 @@ class Classifier(LeanModule):
         self.network = network
         self.schema = schema
         self.best = BestWeights()
+        self.watch = None
         # A weight of 1 would double the loss's operators for nothing.
         weight = None if pos_weight == 1 else torch.tensor(pos_weight)
         self.loss = nn.BCEWithLogitsLoss(pos_weight=weight)
@@ -103,6 +117,9 @@ class Classifier(LeanModule):
             if outputs:
                 record |= epoch_record(name, *self._of_all_ranks(*outputs.joined()))
                 outputs.clear()
+        if self.watch is not None and "train/loss" in record:
+            epoch, last = self.current_epoch + 1, self.trainer.max_epochs
+            record |= self.watch.record(self.network, self.loss, epoch, last, record["train/loss"])
         self._publish(record)
         self.best.update(self.network, record.get("val/loss"), self.current_epoch)
 

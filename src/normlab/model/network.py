@@ -75,12 +75,16 @@ class Network(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (n,) of raw rows (n, columns)."""
+        return self.mlp(self.inputs(rows)).squeeze(-1)
+
+    def inputs(self, rows: Tensor) -> Tensor:
+        """What the first Linear is given (n, n_inputs) of raw rows (n, columns)."""
         if self.encoder is None:
-            return self.mlp(self.batchnorm(self.normalizer(rows))).squeeze(-1)
+            return self.batchnorm(self.normalizer(rows))
         numbers, others = self.encoder(rows)
-        if self.encoder.n_numeric:
-            others = torch.cat([self.batchnorm(self.normalizer(numbers)), others], 1)
-        return self.mlp(others).squeeze(-1)
+        if not self.encoder.n_numeric:
+            return others
+        return torch.cat([self.batchnorm(self.normalizer(numbers)), others], 1)
 
     @property
     def n_columns(self) -> int:

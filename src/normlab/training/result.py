@@ -28,6 +28,7 @@ class Result:
         epochs: number of epochs trained.
         seconds: duration of the training.
         rows_per_second: training rows passed in a second, validation and logging included.
+        diagnosis: `diagnosis.conclusion`; None where it is switched off.
     """
 
     checkpoint: str | None
@@ -39,6 +40,7 @@ class Result:
     epochs: int
     seconds: float
     rows_per_second: float
+    diagnosis: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -18,13 +18,15 @@ import json
 import math
 import os
 import time
-from itertools import groupby
+from collections.abc import Sequence
+from itertools import groupby, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import yaml
 
+from normlab.diagnosis.curves import Curves
 from normlab.errors import UserError
 from normlab.training.events import (
     Event,
@@ -46,7 +48,8 @@ LAST = "checkpoints/last.ckpt"
 # its own before the curves.
 FINAL_TAGS = "result/"
 RATE_TAG = "train/lr"
-NOT_OF_THE_RUN = ("report.", "trainer.enable_progress_bar")  # settings that change no figure
+# Settings that change no figure.
+NOT_OF_THE_RUN = ("report.", "diagnosis.", "trainer.enable_progress_bar")
 
 
 class Epoch(NamedTuple):
@@ -58,14 +61,19 @@ class Epoch(NamedTuple):
 
 
 class RunFolder:
-    """A run's folder. Epochs are kept in memory until `flush`, and no file stays open."""
+    """A run's folder. Epochs are kept in memory until `flush`, and no file stays open.
+
+    Attributes:
+        curves: losses of the epochs that were logged here, up to the last `flush`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.curves = Curves()
         self._events_file = EventFile(path)
         self._epochs: list[Epoch] = []
         self._events: list[Event] = []
-        self._columns: tuple[str, ...] = ()
+        self._columns: list[str] = []
         self._flushed = time.monotonic()
 
     def write_settings(self, settings: dict[str, Any]) -> None:
@@ -81,7 +89,11 @@ class RunFolder:
         write_atomically(self.path / PROVENANCE, strict_json(provenance))
 
     def log_epoch(self, epoch: int, record: dict[str, float]) -> None:
-        """An epoch's metrics; `epoch` counts the finished ones, so the first is 1."""
+        """An epoch's metrics; `epoch` counts the finished ones, so the first is 1.
+
+        The names of the first record of all are the columns of metrics.csv; what a later one has
+        not stays blank.
+        """
         self._epochs.append(Epoch(epoch, time.time(), record))
 
     def flush(self, at_most_every: float = 0.0) -> None:
@@ -92,33 +104,42 @@ class RunFolder:
         """
         if time.monotonic() - self._flushed < at_most_every:
             return
-        groups = [
-            (names, list(epochs))
-            for names, epochs in groupby(self._epochs, key=lambda epoch: tuple(epoch.record))
-        ]
-        if groups:
-            self._append_metrics(groups)
-        self._events_file.append(self._events, b"".join(_scalars(*group) for group in groups))
+        if self._epochs:
+            self.curves.extend(self._epochs[0].number, [epoch.record for epoch in self._epochs])
+            self._append_metrics()
+        self._events_file.append(self._events, self._scalars())
         self._epochs, self._events = [], []
         self._flushed = time.monotonic()
 
-    def _append_metrics(self, groups: list[tuple[tuple[str, ...], list[Epoch]]]) -> None:
-        """Rows of epochs, by the metrics that they have; the first epoch's are the columns."""
+    def _append_metrics(self) -> None:
         path = self.path / METRICS
         new = not path.exists()
-        self._columns = self._columns or groups[0][0]
+        self._columns = self._columns or _columns(path) or list(self._epochs[0].record)
         with path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if new:
                 writer.writerow(["epoch", *self._columns])
-            for names, epochs in groups:
-                if names == self._columns:
-                    writer.writerows([epoch.number, *epoch.record.values()] for epoch in epochs)
-                else:
-                    writer.writerows(
-                        [epoch.number, *(epoch.record.get(name, "") for name in self._columns)]
-                        for epoch in epochs
-                    )
+            writer.writerows(
+                [epoch.number, *map(epoch.record.get, self._columns, repeat(""))]
+                for epoch in self._epochs
+            )
+
+    def _scalars(self) -> bytes:
+        """The epochs for TensorBoard: what all of them have at once, then what only some have."""
+        if not self._epochs:
+            return b""
+        in_all = set.intersection(*(set(epoch.record) for epoch in self._epochs))
+        common = [name for name in self._epochs[0].record if name in in_all]
+        records = [_scalars_of(self._epochs, common)]
+        more = [epoch for epoch in self._epochs if len(epoch.record) > len(common)]
+        for names, group in groupby(more, key=lambda epoch: tuple(epoch.record)):
+            records.append(_scalars_of(list(group), [n for n in names if n not in in_all]))
+        return b"".join(records)
+
+    def all_curves(self) -> Curves:
+        """Losses of all epochs, of this process and of others that wrote here."""
+        self.flush()
+        return self.curves.whole(self.path / METRICS)
 
     def save_checkpoint(self, name: str, checkpoint: dict[str, Any]) -> None:
         """Writes `BEST` or `LAST`, loadable with `weights_only=True`."""
@@ -141,11 +162,19 @@ class RunFolder:
         write_atomically(self.path / RESULT, strict_json(result))
 
 
-def _scalars(names: tuple[str, ...], epochs: list[Epoch]) -> bytes:
-    """Epochs of the same metrics, for TensorBoard."""
+def _scalars_of(epochs: Sequence[Epoch], names: Sequence[str]) -> bytes:
     tags = [RATE_TAG if name == "lr" else name for name in names]
-    steps, times, records = zip(*epochs, strict=True)
-    return scalar_records(tags, steps, [list(record.values()) for record in records], times)
+    values = [[epoch.record[name] for name in names] for epoch in epochs]
+    steps, times = [epoch.number for epoch in epochs], [epoch.wall_time for epoch in epochs]
+    return scalar_records(tags, steps, values, times)
+
+
+def _columns(path: Path) -> list[str]:
+    """Names of the metrics in a file that an earlier process began."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return next(csv.reader(file), [])[1:]
 
 
 def finished_result(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:

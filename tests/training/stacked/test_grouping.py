@@ -65,6 +65,8 @@ MAKES_A_GROUP: dict[str, tuple[tuple[str, ...], Any, Any]] = {
     "trainer.max_epochs": ((), 3, 4),
     "trainer.enable_progress_bar": ((), True, False),
     "trainer.enable_checkpointing": ((), True, False),
+    "diagnosis.enabled": ((), True, False),
+    "diagnosis.every_n_epochs": ((), 25, 10),
 }
 # However a file is read, runs that read it differently train apart.
 CSV = ("data=csv", "data.path=a.csv", "data.target=label")

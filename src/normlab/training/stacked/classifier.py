@@ -19,6 +19,7 @@ from normlab.training.stacked.batches import StackedData
 from normlab.training.stacked.member import Member
 from normlab.training.stacked.optimizer import StackedOptimizer
 from normlab.training.stacked.stack import Stack
+from normlab.training.stacked.watch import StackedWatch
 
 
 class StackedClassifier(LeanModule):
@@ -43,6 +44,8 @@ class StackedClassifier(LeanModule):
         self.patience = patience
         self.min_delta = min_delta
         self._data = data
+        watched = members[0].classifier.watch is not None
+        self._watch = StackedWatch(members, data) if watched else None
         self._best: list[Tensor] = []
         self._best_loss = torch.empty(0)
         self._best_epoch = torch.empty(0)
@@ -116,6 +119,12 @@ class StackedClassifier(LeanModule):
                 names += [f"{name}/{metric}" for metric in METRICS]
                 columns.append(binary_metrics(logits, labels).double().cpu())
                 batches.clear()
+        if self._watch is not None:
+            losses = columns[1][:, METRICS.index("loss")]
+            more = self._watch.look(
+                self.stack, self.current_epoch + 1, self.trainer.max_epochs, losses
+            )
+            return names + more[0], torch.cat([*columns, more[1]], 1)
         return names, torch.cat(columns, 1)
 
     def _remember(self, loss: Tensor) -> None:
@@ -185,6 +194,8 @@ class StackedClassifier(LeanModule):
         stack.keep(runs)
         optimizer.keep(runs)
         self._data.keep(runs)
+        if self._watch is not None:
+            self._watch.keep(runs)
 
 
 def schedule(hparams: Any, epochs: int) -> list[float]:

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from normlab.data.module import TableDataModule
+from normlab.diagnosis.start import Start
 from normlab.model.checkpoint import PREFIX, describe, weights_checkpoint
 from normlab.model.classifier import Classifier, make_optimizer, make_scheduler
+from normlab.training.diagnosed import diagnosed
 from normlab.training.result import Result, measure
 from normlab.training.run_folder import BEST, LAST, RunFolder
 
@@ -28,6 +30,7 @@ class Member:
         folder: None leaves no files.
         keep_checkpoints: whether best.ckpt and last.ckpt are written.
         schedule: the learning rate of each epoch, and after the last one.
+        start: what it starts from; None where the diagnosis is switched off.
         result: None until it has left the stack.
     """
 
@@ -36,6 +39,7 @@ class Member:
     folder: RunFolder | None = None
     keep_checkpoints: bool = True
     schedule: list[float] = field(default_factory=list)
+    start: Start | None = None
     epochs: int = 0
     result: Result | None = None
 
@@ -127,6 +131,10 @@ class Member:
             seconds=seconds,
             checkpoint=BEST if kept else None,
         )
+        if self.folder is not None and self.start is not None:
+            self.result = diagnosed(
+                self.result, self.start, self.classifier, self.data, self.folder
+            )
         if self.folder is not None:
             self.folder.write_result(self.result.to_dict())
         return self.result

@@ -59,7 +59,7 @@ class Stack(nn.Module):
             for name, part, shape in zip(self.names, parts, self.shapes, strict=True)
         }
 
-    def _buffers_by_name(self) -> dict[str, Tensor]:
+    def buffers_by_name(self) -> dict[str, Tensor]:
         return {name: getattr(self, f"buffer_{i}") for i, name in enumerate(self.buffer_names)}
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class Stack(nn.Module):
             return functional_call(network, (parameters, buffers), (rows,))
 
         each = vmap(logits, randomness="different")
-        return each(self._parameters_by_name(), self._buffers_by_name(), rows)
+        return each(self._parameters_by_name(), self.buffers_by_name(), rows)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Each run's training loss (runs,) of logits and labels (runs, n)."""
@@ -97,7 +97,7 @@ class Stack(nn.Module):
             kept[better] = value[better]
 
     def _state(self) -> list[Tensor]:
-        return [self.weights.detach(), *self._buffers_by_name().values()]
+        return [self.weights.detach(), *self.buffers_by_name().values()]
 
     def state_of(self, run: int, snapshot: list[Tensor] | None = None) -> dict[str, Tensor]:
         """A run's state_dict, as its own network has it; from a snapshot, or as it is now."""

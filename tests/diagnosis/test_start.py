@@ -1,0 +1,192 @@
+"""What the first layer sees, against NumPy in float64, and the sentence made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from normlab.assembly import load_table, make_classifier, make_data
+from normlab.config import Settings
+from normlab.data.module import TableDataModule
+from normlab.data.table import Table
+from normlab.diagnosis.conclusion import warning_of
+from normlab.diagnosis.start import SAMPLE, Start, condition_numbers, measure_starts
+from normlab.diagnosis.warning import FAR_APART, FAR_FROM_ZERO, findings, remedies, summed_up
+from normlab.model.network import Network
+from normlab.model.normalization import make_normalizer
+
+Settled = Callable[..., Settings]
+NORMALIZED = ("standardize", "robust", "minmax", "log1p", "quantile", "batchnorm")
+
+
+def start(**changes: Any) -> Start:
+    """One that gives no cause to warn."""
+    plain: dict[str, Any] = {
+        "features": ("a", "b"),
+        "offsets": (0.5, 1.0),
+        "scales": (1.0, 3.0),
+        "condition": 10.0,
+        "fault": "saturated",
+        "lost": (0.25, 0.0),
+        "hidden": (4, 8),
+    }
+    return Start(**{**plain, **changes})
+
+
+def network_for(data: TableDataModule, name: str, seed: int = 0, **options: Any) -> Network:
+    torch.manual_seed(seed)
+    n_features = data.table.rows.shape[1]
+    network = Network(make_normalizer(name, n_features), **options)
+    data.fit(network)
+    return network
+
+
+@pytest.mark.parametrize("batchnorm", [False, True])
+@pytest.mark.parametrize("name", ["none", "minmax", "quantile"])
+def test_measures_are_numpys(blobs: Callable[..., Table], name: str, batchnorm: bool) -> None:
+    data = TableDataModule(blobs(300), "random")
+    network = network_for(
+        data, name, hidden=[5, 3], activation="tanh", dropout=0.5, batchnorm=batchnorm
+    )
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    (found,) = measure_starts([network], [data])
+    exact = network_for(
+        data, name, hidden=[5, 3], activation="tanh", dropout=0.5, batchnorm=batchnorm
+    ).double()
+    with torch.no_grad():
+        rows = exact.normalizer(data.train_rows.double())
+        # In training mode BatchNorm takes the statistics of the rows at hand.
+        rows = exact.train().batchnorm(rows).numpy()
+    np.testing.assert_allclose(found.scales, rows.std(0), rtol=3e-3)
+    offsets = np.abs(rows.mean(0)) / rows.std(0)
+    np.testing.assert_allclose(found.offsets, offsets, rtol=3e-3, atol=1e-4)
+    assert found.scale_ratio == pytest.approx(rows.std(0).max() / rows.std(0).min(), rel=3e-3)
+    ones = np.hstack([rows, np.ones((len(rows), 1))])
+    assert found.condition == pytest.approx(np.linalg.cond(ones.T @ ones), rel=2e-2)
+
+    first, second = (layer for layer in exact.mlp if isinstance(layer, torch.nn.Linear)
+                     if layer.out_features > 1)  # fmt: skip
+    hidden = rows @ first.weight.detach().numpy().T + first.bias.detach().numpy()
+    deeper = np.tanh(hidden) @ second.weight.detach().numpy().T + second.bias.detach().numpy()
+    for share, values in zip(found.lost, (hidden, deeper), strict=True):
+        flat = (1 - np.tanh(values) ** 2 < 0.05).mean(0) >= 0.95
+        assert share == pytest.approx(flat.mean())
+
+    assert network.training  # left as it was, to the bit
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_many_runs_at_once_are_each_alone(
+    blobs: Callable[..., Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in chunks, and with rows left out of a long table."""
+    monkeypatch.setattr("normlab.diagnosis.start.NUMBERS", 30_000)
+    monkeypatch.setattr("normlab.diagnosis.start.SAMPLE", 77)
+    table = blobs(400)
+    data = [TableDataModule(table, "random", seed=seed) for seed in range(7)]
+    names = ("none", "center", "standardize", "minmax", "robust", "none", "none")
+    networks = [
+        network_for(one, name, seed, hidden=[6], activation="sigmoid")
+        for seed, (one, name) in enumerate(zip(data, names, strict=True))
+    ]
+    together = measure_starts(networks, data)
+    assert len(set(together)) == 7
+    for network, one, found in zip(networks, data, together, strict=True):
+        (alone,) = measure_starts([network], [one])
+        np.testing.assert_allclose(found.offsets, alone.offsets, rtol=1e-9)
+        np.testing.assert_allclose(found.scales, alone.scales, rtol=1e-9)
+        assert found.condition == pytest.approx(alone.condition, rel=1e-6)
+        assert found.lost == alone.lost
+
+
+def test_the_condition_number_alone_tells_nothing(settings: Settled) -> None:
+    """Standardized breast_cancer, which trains at once, has 1e5 as well."""
+    run = settings("data=breast_cancer", "normalization=standardize", "data.split=none")
+    data = make_data(run, load_table(run))
+    model = make_classifier(run, data)
+    (found,) = measure_starts([model.network], [data])
+    rows = data.train_rows.double().numpy()
+    rows = (rows - rows.mean(0)) / rows.std(0)
+    ones = np.hstack([rows, np.ones((len(rows), 1))])
+    assert found.condition == pytest.approx(np.linalg.cond(ones.T @ ones), rel=1e-3)
+    assert 5e4 < found.condition < 5e5
+    assert warning_of(found, model) is None
+
+
+def test_condition_numbers_at_their_limits() -> None:
+    twice = torch.ones(1, 50, 2, dtype=torch.float64).cumsum(1)  # a column and its copy
+    assert condition_numbers(twice).tolist() == [np.inf]
+    assert condition_numbers(torch.zeros(2, 3, 300)).isnan().all()
+    assert condition_numbers(torch.full((1, 3, 1), torch.nan)).isnan().all()
+
+
+def test_constant_columns_are_no_cause_to_warn(blobs: Callable[..., Table]) -> None:
+    table = blobs(100)
+    table.rows[:, 1] = 7
+    data = TableDataModule(table, "none")
+    (found,) = measure_starts([network_for(data, "standardize")], [data])
+    assert np.isnan(found.offsets[1])
+    assert found.scale_ratio == pytest.approx(1)
+    assert findings(found) == []
+    assert list(found.to_dict()["features"])[2] == "x1"
+
+
+def test_no_warning_within_the_thresholds() -> None:
+    assert findings(start()) == []
+    assert findings(start(offsets=(FAR_FROM_ZERO, 0.0), scales=(1.0, FAR_APART))) == []
+    assert findings(start(lost=(0.5, 0.5))) == []
+    assert findings(start(fault="dead", lost=(0.75, 0.9))) == []
+    assert findings(start(features=(), offsets=(), scales=(), lost=(), hidden=())) == []
+
+
+def test_each_finding_has_its_number_and_feature() -> None:
+    (found,) = findings(start(offsets=(1.0, 17.4)))
+    assert found == "inputs sit 17 standard deviations from zero ('b')"
+    (found,) = findings(start(scales=(0.01, 50.0)))
+    assert found == "the scales of 'b' and 'a' lie 5,000 times apart"
+    (found,) = findings(start(lost=(0.25, 0.625)))
+    assert found == "5 of 8 hidden units of layer 2 start saturated"
+    (found,) = findings(start(fault="dead", lost=(1.0,), hidden=(4,)))
+    assert found == "4 of 4 hidden units start dead"
+
+
+def test_a_remedy_is_one_that_is_not_in_use() -> None:
+    assert remedies("none", False) == ["normalization=standardize", "model.batchnorm=true"]
+    assert remedies("center", True) == ["normalization=standardize"]
+    assert remedies("standardize", False) == ["model.batchnorm=true"]
+    assert "model.init=xavier" in remedies("standardize", True)
+
+
+def test_a_sweep_is_summed_up_in_one_line() -> None:
+    assert summed_up([], 200) is None
+    some = [(start(offsets=(0.0, offset)), f"seed={offset}", "x: y mends it") for offset in (6, 9)]
+    said = summed_up(some, 200)  # type: ignore[arg-type]
+    assert said == ("2 of 200 runs start from unsuitable inputs, as seed=9: x: y mends it")
+
+
+@pytest.mark.parametrize("source", ["circles", "heart_rate", "breast_cancer"])
+def test_normalized_data_give_no_false_alarm(settings: Settled, source: str) -> None:
+    """benchmarks/diagnosis.py counts many more."""
+    data = TableDataModule(load_table(settings(f"data={source}")), "random")
+    for name in NORMALIZED:
+        for activation in ("sigmoid", "relu"):
+            networks = [
+                network_for(data, name, seed, activation=activation, batchnorm=name == "batchnorm")
+                for seed in range(10)
+            ]
+            for found in measure_starts(networks, [data] * 10):
+                assert findings(found) == [], (name, activation)
+
+
+def test_a_long_table_is_sampled(blobs: Callable[..., Table]) -> None:
+    data = TableDataModule(blobs(5 * SAMPLE), "none")
+    (found,) = measure_starts([network_for(data, "none")], [data])
+    exact = data.train_rows.double()
+    offsets = (exact.mean(0) / exact.std(0)).tolist()
+    assert found.offsets == pytest.approx(offsets, abs=0.15)
+    assert found.offsets != pytest.approx(offsets, abs=1e-6)
