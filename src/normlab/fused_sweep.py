@@ -21,6 +21,7 @@ from normlab.config import Settings
 from normlab.config.data import DataSettings
 from normlab.data.table import Table
 from normlab.errors import UserError
+from normlab.insight.pictures.dashboard import conclude
 from normlab.training.environment import choose_threads, quiet_lightning
 from normlab.training.progress import SweepProgress, bar
 from normlab.training.run_folder import RunFolder, clear, finished_result
@@ -146,6 +147,10 @@ def train_group(runs: Sequence[Run], progress: tqdm | None = None) -> list[float
     )
     stopping = settings.early_stopping
     results = train_stack(members, trainer, stopping.patience, stopping.min_delta)
+    for run, member, result in zip(runs, members, results, strict=True):
+        if run.settings.figures.of(sweep=True) and member.folder is not None:
+            network, best_epoch = member.classifier.network, member.classifier.best.epoch
+            conclude(member.folder, network, member.data, result, best_epoch, draws=True)
     return [objective(result.to_dict()) for result in results]
 
 

@@ -20,6 +20,7 @@ from normlab.config.section import Section, Seed
 from normlab.config.training import (
     CheckpointSettings,
     EarlyStoppingSettings,
+    FiguresSettings,
     ReportSettings,
     TrainerSettings,
 )
@@ -37,6 +38,7 @@ class Settings(Section):
     early_stopping: EarlyStoppingSettings
     checkpoint: CheckpointSettings
     trainer: TrainerSettings
+    figures: FiguresSettings
     report: ReportSettings
 
     @property

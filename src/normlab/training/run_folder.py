@@ -3,7 +3,7 @@
 config.yaml       the resolved settings
 provenance.json   versions, the git commit, the data's SHA-256
 metrics.csv       a row an epoch
-events.out...     the same for TensorBoard, with the settings and final metrics (HParams)
+events.out...     the same for TensorBoard, with settings, final metrics, texts and pictures
 checkpoints/      best.ckpt, last.ckpt
 result.json       the figures of the checkpoint that it names
 """
@@ -18,6 +18,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ import torch
 import yaml
 
 from normlab.errors import UserError
-from normlab.training.events import Event, EventFile, hparams_end, hparams_start, scalars
+from normlab.model.metrics import METRICS as METRIC_NAMES
+from normlab.training.events import Event, EventFile, hparams_end, hparams_start, layout, scalars
 
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
@@ -38,7 +40,10 @@ LAST = "checkpoints/last.ckpt"
 # its own before the curves.
 FINAL_TAGS = "result/"
 RATE_TAG = "train/lr"
-NOT_OF_THE_RUN = ("report.", "trainer.enable_progress_bar")  # settings that change no figure
+# Charts of the page Custom Scalars: both splits in one.
+CHARTS = {name: [f"^{split}/{name}$" for split in ("train", "val")] for name in METRIC_NAMES}
+# Settings that change no figure of result.json.
+NOT_OF_THE_RUN = ("report.", "figures.", "trainer.enable_progress_bar")
 
 
 class RunFolder:
@@ -58,7 +63,11 @@ class RunFolder:
             self.path / CONFIG,
             yaml.dump(settings, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True),
         )
-        self._events.append(hparams_start(flatten(settings), time.time()))
+        now = time.time()
+        self._events += [
+            hparams_start(flatten(settings), now),
+            layout("train and val", CHARTS, now),
+        ]
 
     def write_provenance(self, provenance: dict[str, Any]) -> None:
         """What the run was made of."""
@@ -69,6 +78,10 @@ class RunFolder:
         self._rows.append({"epoch": epoch, **record})
         tagged = {RATE_TAG if name == "lr" else name: value for name, value in record.items()}
         self._events.append(scalars(epoch, tagged, time.time()))
+
+    def add_events(self, events: Sequence[Event]) -> None:
+        """Texts and pictures for TensorBoard, in their place among the epochs."""
+        self._events += events
 
     def flush(self, at_most_every: float = 0.0) -> None:
         """Appends what was logged to metrics.csv and to the events.
