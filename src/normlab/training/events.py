@@ -90,7 +90,8 @@ def scalars(step: int, values: dict[str, float], wall_time: float) -> Event:
 def figure(tag: str, picture: Figure, wall_time: float, step: int = 0) -> Event:
     """A matplotlib figure as an image."""
     buffer = io.BytesIO()
-    picture.savefig(buffer, format="png")
+    # Less compression halves the time of encoding, for a tenth more bytes.
+    picture.savefig(buffer, format="png", pil_kwargs={"compress_level": 3})
     width, height = (round(inches * picture.dpi) for inches in picture.get_size_inches())
     image = Summary.Image(
         height=height, width=width, colorspace=4, encoded_image_string=buffer.getvalue()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from normlab.insight.pictures.sample import Sample
 
+# TensorBoard opens the first two groups of the alphabet, which are to be the curves.
+GROUP = "visuals"
+
 log = logging.getLogger(__name__)
 
 
@@ -62,7 +65,7 @@ def conclude(
 
         weights = f"epoch {result.epochs:,}"
         if best_epoch != result.epochs:
-            weights = f"best weights: epoch {best_epoch:,} of {result.epochs:,}"
+            weights = f"best epoch: {best_epoch:,} of {result.epochs:,}"
         drawn = pictures(network, data, sample_of(data), weights)
         if not drawn:
             log.warning("no figures: the network's outputs are not finite")
@@ -81,5 +84,5 @@ def _add_texts(folder: RunFolder, sections: list[Section], step: int = 0) -> Non
 def _add_pictures(folder: RunFolder, drawn: Mapping[str, Figure], step: int) -> None:
     now = time.time()
     folder.add_events(
-        [figure(f"figures/{name}", picture, now, step) for name, picture in drawn.items()]
+        [figure(f"{GROUP}/{name}", picture, now, step) for name, picture in drawn.items()]
     )

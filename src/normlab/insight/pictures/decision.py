@@ -11,7 +11,7 @@ from normlab.data.schema import Schema
 from normlab.insight.pictures.sample import logits, probabilities
 from normlab.model.network import Network
 
-CURVE, SURFACE = 401, 51  # places along an axis of numbers, of a curve and of a surface
+CURVE, SURFACE = 401, 41  # places along an axis of numbers, of a curve and of a surface
 MARGIN = 0.04  # beyond the shown rows, as a share of their range
 TAIL = 0.002  # share of rows at either end that may lie outside, lest one row squeeze all others
 MOST_VALUES = 10  # categories along an axis

@@ -36,12 +36,12 @@ def pictures(
             return {}
         schema, labels, caption = data.table.schema, sample.labels, f"{sample.words}, {weights}"
         given = probabilities(scores)
-        return {
+        return {  # under names that TensorBoard's alphabet puts in a sensible order
             "decision": decision_tile(network, schema, sample, caption),
-            "roc": roc_tile(scores, labels, caption),
             "precision_recall": precision_recall_tile(scores, labels, caption),
-            "calibration": calibration_tile(given, labels, caption),
             "probabilities": probabilities_tile(given, labels, class_names(schema), caption),
+            "reliability": calibration_tile(given, labels, caption),
+            "roc": roc_tile(scores, labels, caption),
         }
     finally:
         network.train(training)

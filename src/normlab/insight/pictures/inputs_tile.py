@@ -21,7 +21,7 @@ _BINS = 40
 _HALF = 0.42  # of the distance between two columns, the widest half of a shape
 _FAR = 50.0  # ratio of two columns' magnitudes from which decades are shown
 _LEAST = 1e-6  # of the largest magnitude, where decades end
-_WIDTH, _LINE, _MARGINS = 6.4, 0.17, 1.25  # inches
+_WIDTH, _LINE, _MARGINS = 5.4, 0.15, 1.05  # inches
 
 
 def inputs_tile(inputs: Inputs) -> Figure:
@@ -34,7 +34,7 @@ def inputs_tile(inputs: Inputs) -> Figure:
     title = "Inputs before and after the normalization"
     figure, panels = tile(title, caption, 2, _WIDTH, height)
     letters = 16 if n > 1 else 0  # a single column's name stands below
-    figure.subplots_adjust(left=(0.2 + 0.08 * letters) / _WIDTH, wspace=0.12)
+    figure.subplots_adjust(left=(0.16 + 0.078 * letters) / _WIDTH, wspace=0.12)
     for panel, values, name, colour in zip(
         panels,
         (inputs.before, inputs.after),
@@ -48,10 +48,12 @@ def inputs_tile(inputs: Inputs) -> Figure:
         panel.set_ylim(n - 0.5, -0.5)
         panel.set_yticks([])
         panel.grid(visible=False, axis="y")
-    if n > 1:
-        names = [plain(shortened(name, letters)) for name in inputs.names]
-        panels[0].set_yticks(range(n), names, fontsize=8)
-        panels[0].tick_params(axis="y", length=0)
+    beside = panels[0].get_yaxis_transform()
+    for row, name in enumerate(inputs.names if n > 1 else ()):  # a tick would cost four texts
+        words, place = plain(shortened(name, letters)), (-0.02, row)
+        panels[0].text(
+            *place, words, transform=beside, ha="right", va="center", color=INK, fontsize=8
+        )
     return figure
 
 

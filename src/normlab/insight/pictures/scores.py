@@ -70,7 +70,8 @@ def calibration(probabilities: Array, labels: NDArray, bins: int = 10) -> Calibr
     observed = np.bincount(place, labels, bins)[kept] / n
     centre = (observed + Z**2 / (2 * n)) / (1 + Z**2 / n)
     spread = np.sqrt(observed * (1 - observed) / n + Z**2 / (4 * n**2)) * Z / (1 + Z**2 / n)
-    low, high = np.minimum(centre - spread, observed), np.maximum(centre + spread, observed)
+    low = np.clip(centre - spread, 0, observed)  # rounding may lead out
+    high = np.clip(centre + spread, observed, 1)
     return Calibration(predicted, observed, low, high, n)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from normlab.config import Settings
 from normlab.data.module import TableDataModule
+from normlab.data.schema import Schema
 from normlab.insight.markdown import marked, pipes
 from normlab.insight.pictures.inputs import Inputs, inputs_of
 from normlab.model.metrics import METRICS, label_entropy
@@ -53,20 +54,27 @@ def _data(data: TableDataModule) -> str:
                           f"{positive:,}", share])  # fmt: skip
     entropy = label_entropy(data.train_labels)
     lines = [
-        f"**{marked(table.source)}**: {rows:,} rows x {columns:,} columns; {classes[0]} is class "
-        f"0, {classes[1]} is class 1",
+        f"**{marked(table.source)}**: {rows:,} rows x {columns:,}; {classes[0]} is class 0, "
+        f"{classes[1]} is class 1",
         *([marked(table.read_as)] if table.read_as else []),
         pipes(["part", "rows", *classes, "share of class 1"], parts),
         f"A guess that ignores its input has the loss {entropy:.4f} (label entropy).",
     ]
+    return "\n\n".join([*lines, _columns(schema)])
+
+
+def _columns(schema: Schema) -> str:
+    shown = schema.columns[:MOST_COLUMNS]
+    more = len(schema.columns) - len(shown)
+    rest = f"{more:,} more columns" if more else ""
+    if schema.is_numeric:
+        names = [*(marked(column.name) for column in shown), *([rest] if rest else [])]
+        return f"Columns, all of numbers: {', '.join(names)}"
     described = [
         [marked(column.name), column.type, marked(_categories(column.categories))]
-        for column in schema.columns[:MOST_COLUMNS]
+        for column in shown
     ]
-    lines.append(pipes(["column", "type", "values"], described))
-    if columns > MOST_COLUMNS:
-        lines.append(f"{columns - MOST_COLUMNS:,} more columns")
-    return "\n\n".join(lines)
+    return pipes(["column", "type", "values"], described) + (f"\n\n{rest}" if rest else "")
 
 
 def _categories(values: tuple[Any, ...]) -> str:

@@ -14,8 +14,8 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from normlab.data.schema import Schema
 from normlab.insight.canvas import INK, MARKERS, MUTED, OKABE_ITO, PAPER, dress, plain
 
-WIDTH, HEIGHT = 4.8, 3.8  # inches
-DPI = 110
+WIDTH, HEIGHT = 3.9, 3.1  # inches: TensorBoard shows a picture about 350 pixels wide
+DPI = 120
 # Of class 0 and class 1; the marker repeats what the colour says.
 COLOURS = (OKABE_ITO[0], OKABE_ITO[3])
 SHAPES = (MARKERS[0], MARKERS[2])
@@ -32,15 +32,15 @@ def tile(
     """
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER)
     figure.subplots_adjust(
-        left=0.66 / width,
-        right=1 - 0.16 / width,
-        bottom=0.56 / height,
-        top=1 - 0.62 / height,
+        left=0.68 / width,
+        right=1 - 0.12 / width,
+        bottom=0.5 / height,
+        top=1 - 0.52 / height,
         wspace=0.1,
     )
-    left = 0.12 / width
-    figure.text(left, 1 - 0.24 / height, plain(title), color=INK, fontsize=11)
-    figure.text(left, 1 - 0.45 / height, plain(caption), color=MUTED, fontsize=8)
+    left = 0.1 / width
+    figure.text(left, 1 - 0.22 / height, plain(title), color=INK, fontsize=10)
+    figure.text(left, 1 - 0.4 / height, plain(caption), color=MUTED, fontsize=7.5)
     axes = list(figure.subplots(1, panels, squeeze=False)[0])
     for panel in axes:
         dress(panel)
@@ -58,13 +58,13 @@ def unit_axis(panel: Axes, which: str) -> None:
 
 
 def name_axes(panel: Axes, x: str, y: str) -> None:
-    panel.set_xlabel(plain(x), color=INK, fontsize=9)
-    panel.set_ylabel(plain(y), color=INK, fontsize=9)
+    panel.set_xlabel(plain(x), color=INK, fontsize=8.5)
+    panel.set_ylabel(plain(y), color=INK, fontsize=8.5)
 
 
 def name_values(panel: Axes, which: str, values: Sequence[str]) -> None:
     """Categories as the ticks of an axis, shorter the more there are."""
-    letters = 50 // len(values) if which == "x" else 7
+    letters = 40 // len(values) if which == "x" else 7
     names = [plain(shortened(value, max(letters, 4))) for value in values]
     (panel.set_xticks if which == "x" else panel.set_yticks)(range(len(names)), names, fontsize=8)
     if which == "y":
