@@ -63,9 +63,7 @@ def run(settings: list[str]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="The share of a run's time that goes into its figures."
-    )
+    parser = argparse.ArgumentParser(description="What figures cost of a run's time.")
     parser.add_argument("--repeat", type=int, default=7, help="times each is measured")
     repeat = parser.parse_args().repeat
     print(f"{'':24}{'figures / whole run':>22}{'share':>8}{'(range)':>16}{'epochs drawn':>14}")

@@ -54,7 +54,13 @@ def mixed() -> Pictured:
     encoder = Encoder([c.type for c in columns], [4, 0, 2, 0], 30, [1], True)
     network = Network(make_normalizer("robust", 2), [8], encoder=encoder)
     data.fit(network)
-    with torch.no_grad():  # towns are the inputs after the numbers and the boolean
-        first = network.mlp[0]
-        first.weight[:, 3:8] *= 6  # type: ignore[index]
+    first, last = network.mlp[0], network.mlp[-1]
+    assert isinstance(first, torch.nn.Linear)
+    assert isinstance(last, torch.nn.Linear)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(0.01)
+        # The towns' inputs follow the numbers and the boolean.
+        first.weight[0, 3 + encoder.places[1]] = 1
+        last.weight[0, 0], last.bias[0] = 8, -4
     return network.eval(), data

@@ -67,7 +67,7 @@ class Flush(Callback):
 # What is drawn
 
 
-@pytest.mark.parametrize("n_features", [1, 2, 5, 40])
+@pytest.mark.parametrize("n_features", [1, 2, 5, 33])
 def test_every_number_of_inputs_has_its_pictures(fitted: Fitted, n_features: int) -> None:
     network, data = fitted(n_features)
     drawn = pictures(network, data, sample_of(data), "epoch 7")
@@ -89,10 +89,11 @@ def test_the_threshold_stands_in_the_title(fitted: Fitted) -> None:
         for name, value in network.mlp.named_parameters():
             value.fill_(1.0 if name.endswith("weight") else 0.0)
         network.mlp[2].bias.fill_(-8 * 0.5)  # type: ignore[union-attr]
-    mean, std = (data.train_rows.double().mean().item(), data.train_rows.double().std().item())
+    rows = data.train_rows.double()
+    half = (rows.mean() + rows.std(correction=0) / 2).item()
     figure = pictures(network, data, sample_of(data), "epoch 1")["decision"]
     # The eight units give relu(z), so the logit is 8 z - 4.
-    assert f"threshold {mean + std / 2:.3g}" in words(figure)[:30]
+    assert words(figure).splitlines()[0] == f"Decision: threshold {half:.4g}"
     with torch.no_grad():
         network.mlp[2].weight.zero_()  # type: ignore[union-attr]
     figure = pictures(network, data, sample_of(data), "epoch 1")["decision"]
@@ -192,7 +193,6 @@ def test_pictures_stay_within_their_share_of_the_time(
         if own._is_due(epoch):
             drawn.append(epoch)
             own._cost, own._spent, own._next_epoch = cost, own._spent + cost, 2 * epoch
-            assert own._spent + cost <= callback.SHARE * now + max(0.0, cost - 0.5) * 2
     assert drawn == expected
 
 
@@ -207,7 +207,7 @@ def test_the_last_picture_is_of_the_best_weights(train: Train, tmp_path: Path) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dashboard, "_add_pictures", record)
         ended = train(
-            "data=circles", "model.lr=3", "trainer.max_epochs=4", "figures.every_n_epochs=3", QUIET
+            "data=circles", "model.lr=1", "trainer.max_epochs=4", "figures.every_n_epochs=3", QUIET
         )
     assert ended.status == 0, ended.err
     assert [step for step, _ in captions] == [3, 4]
