@@ -60,7 +60,7 @@ class Flush(Callback):
         self.folder = folder
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero:
+        if trainer.is_global_zero or self.folder._events:
             self.folder.flush()
 
 

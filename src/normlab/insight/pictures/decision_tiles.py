@@ -41,7 +41,7 @@ from normlab.model.threshold import decision_thresholds
 _SHADES = LinearSegmentedColormap.from_list("classes", ["#4ba0d0", PAPER, "#e69055"], 10)
 _JITTER = 0.3  # of rows that share a category
 _STRIP = 0.07  # height of the strip that one class's rows fill
-_NAME = 11  # letters of a column's name
+_NAME = 11  # letters of a column's name beside a picture; below there is more room
 _MOST_NAMED = 3  # thresholds in a title
 
 
@@ -66,10 +66,11 @@ def decision_tile(network: Network, schema: Schema, sample: Sample, caption: str
         )
     axes = [axis_of(schema, sample.rows, column, SURFACE) for column in chosen]
     figure = _surface_tile(network, schema, sample, axes, title, caption)
-    name_axes(
-        figure.axes[0],
-        *(shortened(axis.name, _NAME) + note for axis, note in zip(axes, notes, strict=True)),
+    across, up = (
+        shortened(axis.name, letters) + note
+        for axis, letters, note in zip(axes, (2 * _NAME, _NAME), notes, strict=True)
     )
+    name_axes(figure.axes[0], across, up)
     return figure
 
 

@@ -36,7 +36,7 @@ def before_training(settings: Settings, data: TableDataModule, network: Network)
 
 
 def after_training(result: Result, best_epoch: int) -> list[Section]:
-    """What a run has come to."""
+    """What a run has come to: a further section is a further entry of this list."""
     return [("run/result", _result(result, best_epoch))]
 
 
@@ -106,7 +106,7 @@ def _network(network: Network) -> str:
 
 def _layer(name: str, layer: nn.Module, network: Network) -> str:
     if name == "normalizer":
-        return f"{network.normalizer.name} of {network.normalizer.n_features} columns"
+        return f"{network.normalizer.name}, columns: {network.normalizer.n_features}"
     if network.encoder is not None and name == "encoder":
         numbers, others = network.encoder.n_numeric, network.encoder.n_others
         return f"{network.n_columns} columns to {numbers} numbers and {others} inputs of 0 and 1"
