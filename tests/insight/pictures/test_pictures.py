@@ -183,7 +183,7 @@ def test_pictures_stay_within_their_share_of_the_time(
 ) -> None:
     """A clock that ticks a second for each epoch."""
     now = 0.0
-    monkeypatch.setattr(callback.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(callback.time, "thread_time", lambda: now)
     own = Pictures(RunFolder(tmp_path))
     if cost == 0:
         own._cost = 0.0

@@ -13,7 +13,9 @@ from normlab.insight.pictures.sample import Sample, sample_of
 from normlab.model.classifier import Classifier
 from normlab.training.run_folder import RunFolder
 
-SHARE = 0.05  # of the time since training began, which pictures may take
+# Of the time since training began, which pictures may take. Both are this thread's own seconds of
+# computing: on a busy machine the clock runs on for either, and not at the same rate.
+SHARE = 0.05
 FIRST_COST = 0.5  # seconds of an epoch's pictures, before any has been timed
 
 
@@ -38,7 +40,7 @@ class Pictures(Callback):
         self._next_epoch = 1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._started = time.perf_counter()
+        self._started = time.thread_time()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
@@ -48,15 +50,15 @@ class Pictures(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, Classifier)
         assert isinstance(data, TableDataModule)
-        before = time.perf_counter()
+        before = time.thread_time()
         self._sample = self._sample or sample_of(data)
         draw_epoch(self.folder, pl_module.network, data, self._sample, epoch)
-        self._cost = time.perf_counter() - before
+        self._cost = time.thread_time() - before
         self._spent += self._cost
         self._next_epoch = 2 * epoch
 
     def _is_due(self, epoch: int) -> bool:
         if self.every_n_epochs is not None:
             return epoch % self.every_n_epochs == 0
-        budget = SHARE * (time.perf_counter() - self._started)
+        budget = SHARE * (time.thread_time() - self._started)
         return epoch >= self._next_epoch and self._spent + 2 * self._cost <= budget
