@@ -127,7 +127,7 @@ def test_help_shows_every_setting_with_its_default_and_its_line(composed: Compos
     }
     leaves = {key for key in expected if key in described}
     groups = {"data", "normalization", "model", "model.scheduler", "early_stopping", "checkpoint",
-              "trainer", "diagnosis", "report"}  # fmt: skip
+              "trainer", "diagnosis", "figures", "report"}  # fmt: skip
     names = {"data.name", "normalization.name", "model.scheduler.name"}
     assert expected - leaves <= groups | names
     for key, line in described.items():

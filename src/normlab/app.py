@@ -21,6 +21,7 @@ from normlab.diagnosis.conclusion import warning_of
 from normlab.diagnosis.start import Start, measure_starts
 from normlab.errors import UserError
 from normlab.hydra_folder import discard
+from normlab.insight.pictures.dashboard import conclude, introduce
 from normlab.messages import fail
 from normlab.model.classifier import Classifier
 from normlab.processes import is_first
@@ -42,6 +43,7 @@ class Prepared:
 
     Attributes:
         writes: whether this process writes the folder: the first of several.
+        draws: whether the folder gets figures.
     """
 
     settings: Settings
@@ -50,6 +52,7 @@ class Prepared:
     folder: RunFolder
     trainer: Trainer
     writes: bool
+    draws: bool
 
 
 def run(config: DictConfig) -> float:
@@ -78,7 +81,7 @@ def run(config: DictConfig) -> float:
             if done is not None:
                 return objective(done)
             clear(folder)
-        prepared = prepare(settings, folder, writes)
+        prepared = prepare(settings, folder, writes, settings.figures.of(of_sweep))
         refuse_to_start_anew(prepared, of_sweep)
     except UserError as error:
         if writes:
@@ -90,7 +93,7 @@ def run(config: DictConfig) -> float:
     return execute(prepared)
 
 
-def prepare(settings: Settings, folder: Path, writes: bool = True) -> Prepared:
+def prepare(settings: Settings, folder: Path, writes: bool = True, draws: bool = False) -> Prepared:
     """Reads the data and makes the trainer.
 
     Raises:
@@ -99,8 +102,8 @@ def prepare(settings: Settings, folder: Path, writes: bool = True) -> Prepared:
     table = load_table(settings)
     data = make_data(settings, table)
     run_folder = RunFolder(folder)
-    trainer = make_trainer(settings, run_folder)
-    return Prepared(settings, table, data, run_folder, trainer, writes)
+    trainer = make_trainer(settings, run_folder, draws)
+    return Prepared(settings, table, data, run_folder, trainer, writes, draws)
 
 
 def refuse_to_start_anew(prepared: Prepared, of_sweep: bool) -> None:
@@ -131,6 +134,7 @@ def execute(prepared: Prepared) -> float:
     start = None
     if prepared.writes:
         write_start(folder, settings, prepared.table)
+        introduce(folder, settings, data, model.network)
         if trainer.world_size > 1:
             folder.flush()  # a fork of this process would write the same once more
         start = examine(model, data) if settings.diagnosis.enabled else None
@@ -141,6 +145,7 @@ def execute(prepared: Prepared) -> float:
         if start is not None:
             result = diagnosed(result, start, model, data, folder)
         folder.write_result(result.to_dict())
+        conclude(folder, model.network, data, result, model.best.epoch, prepared.draws)
         print(summary(result, folder.path))
     return objective(result.to_dict())
 

@@ -27,6 +27,7 @@ from normlab.data.schema import Schema
 from normlab.data.table import Table
 from normlab.diagnosis.watch import Watch
 from normlab.errors import UserError
+from normlab.insight.pictures.callback import Pictures
 from normlab.model.classifier import Classifier
 from normlab.model.encoder import Encoder
 from normlab.model.network import Network
@@ -168,8 +169,11 @@ def positive_weight(setting: str | float | None, data: TableDataModule) -> float
     return 1.0 if setting is None else float(setting)
 
 
-def make_trainer(settings: Settings, folder: RunFolder) -> Trainer:
+def make_trainer(settings: Settings, folder: RunFolder, draws: bool = False) -> Trainer:
     """Lightning's trainer, logging and writing checkpoints into the run folder.
+
+    Args:
+        draws: whether epochs are drawn too.
 
     Raises:
         UserError: where Lightning refuses an argument: a device that is not there, say.
@@ -188,6 +192,8 @@ def make_trainer(settings: Settings, folder: RunFolder) -> Trainer:
                 check_on_train_epoch_end=True,
             )
         )
+    if draws:
+        callbacks.append(Pictures(folder, settings.figures.every_n_epochs))
     return lightning_trainer(
         settings,
         callbacks=callbacks,

@@ -31,6 +31,7 @@ from normlab.diagnosis.start import measure_starts
 from normlab.diagnosis.verdict import counted
 from normlab.diagnosis.warning import summed_up
 from normlab.errors import UserError
+from normlab.insight.pictures.dashboard import conclude
 from normlab.training.environment import choose_threads, quiet_lightning
 from normlab.training.progress import SweepProgress, bar
 from normlab.training.run_folder import RunFolder, clear, finished_result
@@ -161,6 +162,10 @@ def train_group(runs: Sequence[Run], progress: tqdm | None = None) -> list[float
     verdicts = [result.diagnosis["verdict"] for result in results if result.diagnosis]
     if verdicts:
         log.info(f"verdicts: {counted(verdicts)}")
+    for run, member, result in zip(runs, members, results, strict=True):
+        if run.settings.figures.of(sweep=True) and member.folder is not None:
+            network, best_epoch = member.classifier.network, member.classifier.best.epoch
+            conclude(member.folder, network, member.data, result, best_epoch, draws=True)
     return [objective(result.to_dict()) for result in results]
 
 

@@ -19,7 +19,7 @@ class SweepReport(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra after the last job."""
         from normlab.insight.report import report
-        from normlab.training.events import EventFile, figure
+        from normlab.training.events import EventFile, figure, text
 
         folder = Path(config.hydra.sweep.dir)
         try:
@@ -28,9 +28,9 @@ class SweepReport(Callback):
             fail(error)
         print(answer.text)
         now = time.time()
-        EventFile(folder).append(
-            [
-                figure(f"whole_sweep/{name}", picture, now)
-                for name, picture in answer.figures.items()
-            ]
-        )
+        pictures = [
+            figure(f"whole_sweep/{name}", picture, now) for name, picture in answer.figures.items()
+        ]
+        (markdown,) = (path for path in answer.files if path.suffix == ".md")
+        words = text("whole_sweep/report", markdown.read_text("utf-8"), now)
+        EventFile(folder).append([words, *pictures])

@@ -1,6 +1,7 @@
 """What TensorBoard itself shows of runs and of a sweep: asked over HTTP, then seen in a browser.
 
-One sweep of 2 normalizations x 3 seeds, one run that was ended amid its training.
+One sweep of 2 normalizations x 3 seeds, one run that was ended amid its training, and one run by
+itself, with figures.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ import pytest
 import yaml
 from matplotlib.image import imread
 
+from normlab.insight.pictures.dashboard import GROUP
 from normlab.insight.sweep import read_sweep
 from normlab.training.run_folder import FINAL_TAGS, RATE_TAG, RunFolder
 
 from ..conftest import QUIET, run_door
 
-N_RUNS, UNFINISHED = 6, "ended"
+N_RUNS, UNFINISHED, ALONE = 6, "ended", "alone"
+FIGURES = {"decision", "inputs", "precision_recall", "probabilities", "reliability", "roc"}
+TEXTS = {"data", "inputs", "network", "result", "settings"}
 FINALS = [f"{part}_{name}" for part in ("train", "val", "test") for name in ("loss", "accuracy")]
 PATIENCE = 60  # seconds
 
@@ -78,6 +82,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tensorboard") / "rates"
     choices = ["normalization=none,standardize", "seed=0,1,2", "trainer.max_epochs=3"]
     assert run_door("-m", *choices, f"hydra.sweep.dir={folder}", *QUIET) == 0
+    place = f"hydra.run.dir={folder.parent / ALONE}"
+    drawn = ["trainer.max_epochs=3", "figures.every_n_epochs=2"]
+    assert run_door(*drawn, place, *QUIET) == 0
     ended = RunFolder(folder / UNFINISHED)
     ended.path.mkdir()
     settings = yaml.safe_load((folder / "0" / "config.yaml").read_text("utf-8"))
@@ -93,8 +100,8 @@ def tensorboard(sweep: Path) -> Iterator[str]:
     command += ["--host", "127.0.0.1", "--port", "0"]
     with server(command, r"http://127\.0\.0\.1:(\d+)/") as port:
         url = f"http://127.0.0.1:{port}"
-        wait_for(lambda: len(get(f"{url}/data/runs")) == N_RUNS + 2)
-        wait_for(lambda: len(session_groups(url)) == N_RUNS + 1)
+        wait_for(lambda: len(get(f"{url}/data/runs")) == N_RUNS + 3)
+        wait_for(lambda: len(session_groups(url)) == N_RUNS + 2)
         yield url
 
 
@@ -108,6 +115,7 @@ def session_groups(url: str) -> list[dict[str, Any]]:
 
 def test_every_run_has_its_settings_and_final_metrics(sweep: Path, tensorboard: str) -> None:
     groups = {group["name"]: group for group in session_groups(tensorboard)}
+    assert groups.pop(ALONE)["sessions"][0]["status"] == "STATUS_SUCCESS"
     assert groups.keys() == {f"rates/{name}" for name in (*map(str, range(N_RUNS)), UNFINISHED)}
     runs = {run.name: run for run in read_sweep(sweep).runs}
     for name, group in groups.items():
@@ -135,7 +143,7 @@ def test_the_page_offers_what_differs_first_and_no_more_metrics_than_there_are(
 ) -> None:
     reply = get(f"{tensorboard}/data/plugin/hparams/experiment", {"experimentName": ""})
     differing = [info["name"] for info in reply["hparamInfos"] if info["differs"]]
-    assert set(differing) == {"normalization.name", "seed"}
+    assert set(differing) == {"normalization.name", "seed", "figures.every_n_epochs"}
     assert [info["name"] for info in reply["hparamInfos"]][: len(differing)] == differing
     tags = {info["name"]["tag"] for info in reply["metricInfos"]}
     # Of these the page of scalars opens the first two: curves are among them.
@@ -156,19 +164,78 @@ def test_curves_are_those_of_the_files(sweep: Path, tensorboard: str) -> None:
 
 def test_pictures_stand_under_the_sweep(tensorboard: str) -> None:
     by_run = get(f"{tensorboard}/data/plugin/images/tags")
-    assert by_run.keys() == {"rates"}
+    assert by_run.keys() == {"rates", ALONE}  # none of the sweep's runs
     assert {
         "whole_sweep/loss_over_epochs",
         "whole_sweep/final_loss",
         "whole_sweep/epochs_to_target",
     } == by_run["rates"].keys()
     for tag in by_run["rates"]:
-        query = urlencode({"tag": tag, "run": "rates", "sample": 0})
-        (sample,) = get(f"{tensorboard}/data/plugin/images/images?{query}")
-        image = get(f"{tensorboard}/data/plugin/images/individualImage?{sample['query']}")
+        assert drawn_steps(tensorboard, "rates", tag) == [0]
+
+
+def drawn_steps(url: str, run: str, tag: str) -> list[int]:
+    """The steps of a picture; each is looked at."""
+    query = urlencode({"tag": tag, "run": run, "sample": 0})
+    samples = get(f"{url}/data/plugin/images/images?{query}")
+    for sample in samples:
+        image = get(f"{url}/data/plugin/images/individualImage?{sample['query']}")
         pixels = imread(io.BytesIO(image))
         assert min(pixels.shape[:2]) > 200
         assert pixels[..., :3].std() > 0.05  # something is drawn
+    return [sample["step"] for sample in samples]
+
+
+def test_a_run_by_itself_has_figures_by_epoch_and_texts(tensorboard: str) -> None:
+    tags = get(f"{tensorboard}/data/plugin/images/tags")[ALONE]
+    assert tags.keys() == {f"{GROUP}/{name}" for name in FIGURES}
+    assert sorted(["train", "val", GROUP])[-1] == GROUP  # the groups before it are opened
+    for tag in tags:
+        last_alone = tag == f"{GROUP}/inputs"
+        assert drawn_steps(tensorboard, ALONE, tag) == ([3] if last_alone else [2, 3])
+    texts = get(f"{tensorboard}/data/plugin/text/tags")
+    assert texts == {
+        ALONE: unordered([f"run/{name}" for name in TEXTS]),
+        "rates": ["whole_sweep/report"],
+    }
+    shown = {}
+    for name in TEXTS:
+        query = urlencode({"tag": f"run/{name}", "run": ALONE})
+        (event,) = get(f"{tensorboard}/data/plugin/text/text?{query}")
+        shown[name] = event["text"]
+    assert "<td>heart_rate</td>" in shown["inputs"]
+    assert "MLP 1-16-1" in shown["network"]
+    assert "<code" in shown["settings"]
+    assert "every_n_epochs: 2" in shown["settings"]
+    assert "<td>val</td>" in shown["data"]
+    assert "decision threshold" in shown["result"]
+
+
+def unordered(names: list[str]) -> Any:
+    """Equal to a list of these in any order."""
+
+    class Unordered(list):
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, list) and sorted(other) == sorted(self)
+
+        __hash__ = None  # type: ignore[assignment]
+
+    return Unordered(names)
+
+
+def test_both_losses_share_a_chart(tensorboard: str) -> None:
+    layout = get(f"{tensorboard}/data/plugin/custom_scalars/layout")
+    (category,) = layout["category"]  # one, though every run brings it
+    charts = {chart["title"]: chart["multiline"]["tag"] for chart in category["chart"]}
+    assert list(charts) == ["loss", "accuracy", "auroc"]
+    for run in (ALONE, "rates/3"):
+        for title, patterns in charts.items():
+            found = set()
+            for pattern in patterns:
+                query = urlencode({"run": run, "tag": pattern})
+                reply = get(f"{tensorboard}/data/plugin/custom_scalars/scalars?{query}")
+                found |= reply["tag_to_events"].keys()
+            assert found == {f"train/{title}", f"val/{title}"}
 
 
 @pytest.fixture(scope="module")
@@ -208,9 +275,12 @@ return found.filter(text => text);
 @pytest.mark.parametrize(
     ("page", "words"),
     [
-        ("scalars", ["result/test_loss", "train/loss", "train/lr", "rates/0"]),
-        ("timeseries", ["result", "train", "whole_sweep", "rates/0", "rates/ended"]),
+        ("scalars", ["result/test_loss", "train/loss", "train/lr", "rates/0", ALONE]),
+        ("timeseries", ["result", "train", GROUP, "whole_sweep", "rates/0", "rates/ended"]),
+        ("images", [*(f"{GROUP}/{name}" for name in FIGURES), "IMAGE"]),
         ("images", ["whole_sweep/loss_over_epochs", "IMAGE"]),
+        ("custom_scalars", ["train and val", "loss", "accuracy", "auroc", ALONE]),
+        ("text", [*(f"run/{name}" for name in TEXTS), "MLP 1-16-1", "decision threshold"]),
         (
             "hparams",
             ["normalization.name", "standardize", "result/test_loss", "rates/5", "rates/ended"],

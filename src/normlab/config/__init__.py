@@ -21,6 +21,7 @@ from normlab.config.training import (
     CheckpointSettings,
     DiagnosisSettings,
     EarlyStoppingSettings,
+    FiguresSettings,
     ReportSettings,
     TrainerSettings,
 )
@@ -39,6 +40,7 @@ class Settings(Section):
     checkpoint: CheckpointSettings
     trainer: TrainerSettings
     diagnosis: DiagnosisSettings
+    figures: FiguresSettings
     report: ReportSettings
 
     @property

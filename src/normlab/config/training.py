@@ -55,6 +55,20 @@ class DiagnosisSettings(Section):
     )
 
 
+class FiguresSettings(Section):
+    enabled: bool | Literal["auto"] = Field(
+        description="draw the network for TensorBoard; auto: of a run by itself, not in sweeps"
+    )
+    every_n_epochs: int | None = Field(
+        ge=1,
+        description="epochs between two drawings; null: as 5 % of the time allow; always the last",
+    )
+
+    def of(self, sweep: bool) -> bool:
+        """Whether to draw a run, of a sweep or by itself."""
+        return not sweep if self.enabled == "auto" else self.enabled
+
+
 class ReportSettings(Section):
     tune: list[str] = Field(
         description="settings that a sweep's report sets to their best value for each strategy"

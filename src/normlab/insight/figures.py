@@ -17,20 +17,17 @@ from normlab.insight.canvas import (
     PAPER,
     canvas,
     clipped,
-    entropy_line,
     label,
-    legend,
     log_axis,
     look,
-    pictured,
     plain,
-    title,
     whole_numbers,
 )
 from normlab.insight.comparison import quantile
 from normlab.insight.landscapes import heat_map, sensitivity
 from normlab.insight.standing import losses
 from normlab.insight.standings import Standings
+from normlab.insight.standings_canvas import entropy_line, legend, pictured, title
 from normlab.insight.words import loss_name, target_name
 
 _MOST_POINTS = 300  # along a curve: more is finer than a pixel

@@ -13,24 +13,20 @@ from numpy.typing import NDArray
 from normlab.insight.canvas import (
     INK,
     LETTER,
-    MOST,
     MUTED,
     PAPER,
     canvas,
     clipped,
-    entropy_line,
     label,
-    legend,
     log_axis,
     look,
-    pictured,
     plain,
     tame_ticks,
-    title,
 )
 from normlab.insight.settings import as_number, in_order, short_values
 from normlab.insight.standing import Standing, is_task
 from normlab.insight.standings import Standings
+from normlab.insight.standings_canvas import MOST, entropy_line, legend, pictured, title
 from normlab.insight.words import loss_name
 
 _COLOURS = "cividis_r"  # even in lightness, the same to colour-blind people; bright is low

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from normlab.errors import UserError
 from normlab.insight.figures import figures
+from normlab.insight.markdown import marked, pipes
 from normlab.insight.page import page
 from normlab.insight.settings import SEEDS
 from normlab.insight.standing import MEASURES, SPLITS
@@ -74,9 +75,9 @@ def report(
 
 def markdown(standings: Standings) -> str:
     """The same as the page, without its pictures."""
-    parts = [f"# {_marked(_title(standings))}", _marked(what_varies(standings))]
-    parts += [f"**{_marked(sentence)}**" for sentence in headline(standings)]
-    parts += ["\n".join(f"- {_marked(note)}" for note in notes(standings))]
+    parts = [f"# {marked(_title(standings))}", marked(what_varies(standings))]
+    parts += [f"**{marked(sentence)}**" for sentence in headline(standings)]
+    parts += ["\n".join(f"- {marked(note)}" for note in notes(standings))]
     for title, some in _sections(standings):
         for table in some:
             parts += [f"## {f'{title}: ' if title else ''}{table.title}", _pipes(table)]
@@ -84,20 +85,11 @@ def markdown(standings: Standings) -> str:
 
 
 def _pipes(table: Table) -> str:
-    lines = [tuple(map(_marked, table.head)), tuple("---" for _ in table.head)]
-    lines += [tuple(_stacked(cell) for cell in row) for row in table.rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return pipes([*map(marked, table.head)], ([*map(_stacked, row)] for row in table.rows))
 
 
 def _stacked(cell: Cell) -> str:
-    return "<br>".join(_marked(text) for text in (cell.main, cell.spread, cell.interval) if text)
-
-
-def _marked(text: str) -> str:
-    """Text that Markdown shows as it stands."""
-    for sign in "\\|<*_`":
-        text = text.replace(sign, f"\\{sign}")
-    return text
+    return "<br>".join(marked(text) for text in (cell.main, cell.spread, cell.interval) if text)
 
 
 def runs_csv(standings: Standings) -> str:

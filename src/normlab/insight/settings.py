@@ -12,7 +12,8 @@ Flat = dict[str, str]
 """A configuration as dotted key -> value written as in an override: `{"model.lr": "0.01"}`."""
 
 SEEDS = ("seed", "data.seed")  # runs that differ in these alone are one setting, tried again
-_TRAINS_NOTHING = ("report.", "checkpoint.", "trainer.enable_")  # what is written, shown, kept
+# What is written, drawn, shown, kept.
+_TRAINS_NOTHING = ("report.", "figures.", "checkpoint.", "trainer.enable_")
 _FEWEST_TRIALS = 8  # of a search; fewer are a choice of values that a user has typed
 _NEARLY_ALL = 0.8
 

@@ -12,8 +12,8 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from normlab.insight.canvas import MOST
 from normlab.insight.standings import Standings
+from normlab.insight.standings_canvas import MOST
 from normlab.insight.tables import Cell, Table, tables
 from normlab.insight.words import LEGEND, METHOD, headline, notes
 

@@ -15,17 +15,20 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.types_pb2 import DT_STRING
+from tensorboard.plugins.custom_scalar import metadata as custom_scalar
+from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout
 from tensorboard.plugins.hparams.api_pb2 import Status
 from tensorboard.plugins.hparams.metadata import (
     NULL_TENSOR,
@@ -39,6 +42,10 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
     SessionEndInfo,
     SessionStartInfo,
 )
+from tensorboard.plugins.text import metadata as text_metadata
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _serial = count()  # two files of one process and second get two names
 
@@ -131,13 +138,52 @@ def _bytes_of(numbers: Any, dtype: str) -> NDArray[np.uint8]:
 def figure(tag: str, picture: Figure, wall_time: float, step: int = 0) -> Event:
     """A matplotlib figure as an image."""
     buffer = io.BytesIO()
-    picture.savefig(buffer, format="png")
+    # Less compression halves the time of encoding, for a tenth more bytes.
+    picture.savefig(buffer, format="png", pil_kwargs={"compress_level": 3})
     width, height = (round(inches * picture.dpi) for inches in picture.get_size_inches())
     image = Summary.Image(
         height=height, width=width, colorspace=4, encoded_image_string=buffer.getvalue()
     )
     summary = Summary(value=[Summary.Value(tag=tag, image=image)])
     return Event(wall_time=wall_time, step=step, summary=summary)
+
+
+def text(tag: str, markdown: str, wall_time: float, step: int = 0) -> Event:
+    """A text that TensorBoard sets as Markdown, with tables and fenced code."""
+    metadata = text_metadata.create_summary_metadata(display_name=None, description=None)
+    return _text_event(tag, markdown.encode(), metadata, wall_time, step)
+
+
+def layout(category: str, charts: Mapping[str, Sequence[str]], wall_time: float) -> Event:
+    """Which tags share a chart on the page of custom scalars.
+
+    TensorBoard merges the layouts of all runs by the names of categories and charts.
+
+    Args:
+        category: name of the group of charts.
+        charts: the tags of each chart, as regular expressions, by its title.
+    """
+    shown = Layout(
+        category=[
+            Category(
+                title=category,
+                chart=[
+                    Chart(title=title, multiline={"tag": tags}) for title, tags in charts.items()
+                ],
+            )
+        ]
+    )
+    metadata = custom_scalar.create_summary_metadata()
+    tag = custom_scalar.CONFIG_SUMMARY_TAG
+    return _text_event(tag, shown.SerializeToString(), metadata, wall_time)
+
+
+def _text_event(
+    tag: str, content: bytes, metadata: SummaryMetadata, wall_time: float, step: int = 0
+) -> Event:
+    tensor = TensorProto(dtype=DT_STRING, string_val=[content])
+    value = Summary.Value(tag=tag, metadata=metadata, tensor=tensor)
+    return Event(wall_time=wall_time, step=step, summary=Summary(value=[value]))
 
 
 def hparams_start(settings: dict[str, bool | int | float | str], wall_time: float) -> Event:

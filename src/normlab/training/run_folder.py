@@ -3,7 +3,7 @@
 config.yaml       the resolved settings
 provenance.json   versions, the git commit, the data's SHA-256
 metrics.csv       a row an epoch
-events.out...     the same for TensorBoard, with the settings and final metrics (HParams)
+events.out...     the same for TensorBoard, with settings, final metrics, texts and pictures
 checkpoints/      best.ckpt, last.ckpt
 result.json       the figures of the checkpoint that it names
 """
@@ -28,11 +28,13 @@ import yaml
 
 from normlab.diagnosis.curves import Curves
 from normlab.errors import UserError
+from normlab.model.metrics import METRICS as METRIC_NAMES
 from normlab.training.events import (
     Event,
     EventFile,
     hparams_end,
     hparams_start,
+    layout,
     scalar_records,
     scalars,
 )
@@ -48,8 +50,10 @@ LAST = "checkpoints/last.ckpt"
 # its own before the curves.
 FINAL_TAGS = "result/"
 RATE_TAG = "train/lr"
-# Settings that change no figure.
-NOT_OF_THE_RUN = ("report.", "diagnosis.", "trainer.enable_progress_bar")
+# Charts of the page Custom Scalars: both splits in one.
+CHARTS = {name: [f"^{split}/{name}$" for split in ("train", "val")] for name in METRIC_NAMES}
+# Settings that change no figure of result.json.
+NOT_OF_THE_RUN = ("report.", "diagnosis.", "figures.", "trainer.enable_progress_bar")
 
 
 class Epoch(NamedTuple):
@@ -82,7 +86,11 @@ class RunFolder:
             self.path / CONFIG,
             yaml.dump(settings, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True),
         )
-        self._events.append(hparams_start(flatten(settings), time.time()))
+        now = time.time()
+        self._events += [
+            hparams_start(flatten(settings), now),
+            layout("train and val", CHARTS, now),
+        ]
 
     def write_provenance(self, provenance: dict[str, Any]) -> None:
         """What the run was made of."""
@@ -95,6 +103,10 @@ class RunFolder:
         not stays blank.
         """
         self._epochs.append(Epoch(epoch, time.time(), record))
+
+    def add_events(self, events: Sequence[Event]) -> None:
+        """Texts and pictures for TensorBoard, in their place among the epochs."""
+        self._events += events
 
     def flush(self, at_most_every: float = 0.0) -> None:
         """Appends what was logged to metrics.csv and to the events.

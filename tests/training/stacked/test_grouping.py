@@ -41,6 +41,8 @@ SHARES_A_STACK: dict[str, tuple[tuple[str, ...], Any, Any]] = {
     "model.scheduler.step_size": ((), 10, 20),
     "model.scheduler.gamma": ((), 0.5, 0.6),
     "model.scheduler.eta_min": (("model/scheduler=cosine",), 0.0, 0.1),
+    "figures.enabled": ((), "auto", True),
+    "figures.every_n_epochs": ((), None, 5),
     "report.tune": ((), ["model.lr"], []),
     "report.target_loss": ((), None, 0.1),
 }

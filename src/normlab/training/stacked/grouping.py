@@ -25,6 +25,7 @@ MAY_DIFFER = (
     "data.autocorrelation",
     "data.threshold",
     "data.split",
+    "figures",
     "report",
 )
 # Strategies that are one affine map: they differ in their statistics alone.

@@ -1,0 +1,68 @@
+"""What the columns of numbers are before and after the normalization, on the training rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from normlab.data.module import TableDataModule
+from normlab.model.network import Network
+
+MOST_ROWS = 20_000
+MOST_COLUMNS = 30
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """The numbers that enter the normalization, and what comes out of it.
+
+    Attributes:
+        names: of the columns shown, the first `MOST_COLUMNS`.
+        before: (n, columns), in raw units.
+        after: (n, columns), as the first linear layer gets them: past BatchNorm, where there is
+            one, with its running statistics.
+        words: which rows they are.
+        left_out: number of columns that are not shown.
+    """
+
+    names: tuple[str, ...]
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    words: str
+    left_out: int
+
+
+@torch.no_grad()
+def inputs_of(network: Network, data: TableDataModule) -> Inputs | None:
+    """None where no column is a number.
+
+    Args:
+        network: its normalization fitted; left in the mode that it is in.
+    """
+    columns = data.table.schema.columns
+    names = [column.name for column in columns if column.type == "numeric"]
+    if not names:
+        return None
+    index = data.split.train
+    words = f"{len(index):,} training rows"
+    if len(index) > MOST_ROWS:
+        index = np.sort(np.random.default_rng(0).choice(index, MOST_ROWS, replace=False))
+        words = f"{MOST_ROWS:,} of {words}"
+    rows = torch.from_numpy(data.table.rows[index]).to(next(network.parameters()))
+    encoder = network.encoder
+    before = rows if encoder is None else encoder(rows)[0]
+    training = network.batchnorm.training
+    network.batchnorm.eval()
+    after = network.batchnorm(network.normalizer(before))
+    network.batchnorm.train(training)
+    shown = slice(MOST_COLUMNS)
+    return Inputs(
+        tuple(names[shown]),
+        before[:, shown].double().cpu().numpy(),
+        after[:, shown].double().cpu().numpy(),
+        words,
+        max(0, len(names) - MOST_COLUMNS),
+    )
