@@ -1,0 +1,235 @@
+"""Measures and draws what docs/normalization.md tells, and writes that page.
+
+python docs/normalization.py           trains what is not yet in build/normalization, writes
+python docs/normalization.py --check   the same, but writes nothing: compares with what is printed
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import beginnings
+import page
+from matplotlib.figure import Figure
+from sweeps import ROOT, shown, sweep
+from torch import nn
+
+from normlab.insight.canvas import MUTED, OKABE_ITO, canvas, label
+from normlab.insight.figures import figures as reported
+from normlab.insight.standing import Standing, losses
+from normlab.insight.standings import Standings, rank
+from normlab.insight.sweep import read_sweep
+from normlab.insight.words import number
+
+BUILD = Path("build/normalization")
+RAW = ("python", "train.py", "-m", "experiment=heart_rate", f"data.rows={beginnings.ROWS}")
+SEEDS = f"seed=range(0,{beginnings.N_SEEDS})"
+STRATEGIES = ("none", "center", "standardize", "minmax", "robust", "log1p", "quantile", "batchnorm")
+OFFSETS = (0, 2, 4, 8, 16.87)  # means, in standard deviations; the last is the heart rates' own
+BELOW = 0.2914  # the threshold of 91 below the mean of 92.6, in standard deviations of 5.49
+
+SWEEPS: dict[str, tuple[str, ...]] = {
+    "strategies": (*RAW, f"normalization={','.join(STRATEGIES)}", SEEDS),
+    "rate": (*RAW, "normalization=none", "model.lr=0.1", SEEDS),
+    "step": (
+        *RAW,
+        "normalization=none",
+        "model.lr=0.01,0.1",
+        "model/scheduler=step",
+        "model.scheduler.step_size=200",
+        SEEDS,
+    ),
+    "logistic": (
+        *RAW,
+        "model.hidden=[]",
+        "normalization=none,center,standardize",
+        "model.optimizer=sgd,adam",
+        "model.lr=0.0001,0.001,0.01,0.1,1,10",
+        "seed=range(0,5)",
+    ),
+    "circles": (
+        "python",
+        "train.py",
+        "-m",
+        "experiment=circles",
+        "normalization=none,center,standardize,batchnorm",
+        SEEDS,
+    ),
+    **{
+        f"offset_{offset:g}": (
+            *RAW,
+            "normalization=none",
+            f"data.mean={offset:g}",
+            "data.std=1.0",
+            f"data.threshold={round(offset - BELOW, 4)}",
+            SEEDS,
+        )
+        for offset in OFFSETS
+    },
+}
+
+
+def command(name: str) -> list[str]:
+    """The sweep of this name, as it would be typed."""
+    return [*SWEEPS[name], f"hydra.sweep.dir={BUILD / name}"]
+
+
+def standings(name: str) -> Standings:
+    """The sweep ranked; trained where that has not been done yet."""
+    sweep(command(name), BUILD / name)
+    return rank(read_sweep(ROOT / BUILD / name))
+
+
+def measure() -> dict[str, Any]:
+    """All figures of the page."""
+    swept = {name: standings(name) for name in SWEEPS}
+    rows, labels = beginnings.table()
+    strategies = swept["strategies"]
+    (raw,) = swept["rate"].rows
+    steps = {float(row.values["model.lr"] or 0): row for row in swept["step"].rows}
+    return beginnings.measure() | {
+        "n_seeds": beginnings.N_SEEDS,
+        "label_entropy": next(
+            run.finals["label_entropy"] for run in strategies.sweep.finished if run.finals
+        ),
+        "strategies": by(strategies.rows, "normalization.name"),
+        "seed_by_seed": {
+            row.values["normalization.name"]: losses(row, "train/loss")[:3]
+            for row in strategies.rows
+        },
+        "raw_at_0.1": of_row(raw),
+        "step": {"slow": of_row(steps[0.01]), "fast": of_row(steps[0.1])},
+        "plain": {
+            "sigmoid": beginnings.stuck(nn.BCELoss(), rows, labels),
+            "logits": beginnings.stuck(nn.BCEWithLogitsLoss(), rows, labels),
+        },
+        "logistic": {
+            optimizer: by(
+                [r for r in swept["logistic"].best if r.values["model.optimizer"] == optimizer],
+                "normalization.name",
+            )
+            for optimizer in ("sgd", "adam")
+        },
+        "circles": by(swept["circles"].rows, "normalization.name"),
+        "offsets": [of_row(swept[f"offset_{offset:g}"].rows[0]) for offset in OFFSETS],
+    }
+
+
+def by(rows: list[Standing] | tuple[Standing, ...], key: str) -> dict[str, Any]:
+    return {row.values[key] or "": of_row(row) for row in rows}
+
+
+def of_row(row: Standing) -> dict[str, Any]:
+    rate = row.values.get("model.lr")
+    return {
+        "nothing": page.of_share(row.nothing),
+        "loss": page.of_summary(row.measures["train/loss"]),
+        "reached": page.of_share(row.reached),
+        "epochs": row.epochs.median,
+        **({} if rate is None else {"rate": float(rate)}),
+    }
+
+
+def render(figures: dict[str, Any]) -> str:
+    return page.fill("normalization", figures, blocks(figures))
+
+
+def blocks(figures: dict[str, Any]) -> dict[str, str]:
+    """The page's tables and commands, as Markdown."""
+    units, kappa = figures["units"], figures["condition"]
+    words = {
+        "none": "raw",
+        "scaled": "divided by the standard deviation",
+        "center": "minus the mean",
+        "standardize": "standardized",
+    }
+    found = figures["strategies"]
+    logistic = figures["logistic"]
+    return {
+        "beginnings": page.table(
+            ["inputs", "flat units", "units with their step among the rows", "condition number"],
+            [
+                [
+                    words[name],
+                    f"{100 * units[name]['flat']:.0f} %",
+                    f"{100 * units[name]['inside']:.0f} %",
+                    f"{float(f'{kappa[name]:.3g}'):,.10g}",
+                ]
+                for name in words
+            ],
+        ),
+        "strategies": page.table(
+            ["normalization", "learnt nothing", "training loss", "epochs to a tenth of a guess's"],
+            [
+                [
+                    name,
+                    page.as_percent(cell["nothing"]),
+                    page.with_interval(cell["loss"]),
+                    "never" if cell["epochs"] is None else f"{cell['epochs']:.0f}",
+                ]
+                for name, cell in ((name, found[name]) for name in STRATEGIES)
+            ],
+        ),
+        "remedies": page.table(
+            ["raw rates, with", "learnt nothing", "training loss"],
+            [
+                [what, page.as_percent(cell["nothing"]), page.with_interval(cell["loss"])]
+                for what, cell in (
+                    ("rate 0.01", found["none"]),
+                    ("rate 0.01, halved every 200 epochs", figures["step"]["slow"]),
+                    ("rate 0.1", figures["raw_at_0.1"]),
+                    ("rate 0.1, halved every 200 epochs", figures["step"]["fast"]),
+                )
+            ],
+        ),
+        "logistic": page.table(
+            ["logistic regression on", "SGD: loss", "at rate", "Adam: loss", "at rate"],
+            [
+                [
+                    words[name],
+                    number(logistic["sgd"][name]["loss"][0]),
+                    f"{logistic['sgd'][name]['rate']:g}",
+                    number(logistic["adam"][name]["loss"][0]),
+                    f"{logistic['adam'][name]['rate']:g}",
+                ]
+                for name in ("none", "center", "standardize")
+            ],
+        ),
+        "circles": page.table(
+            ["circles", "learnt nothing", "training loss"],
+            [
+                [name, page.as_percent(cell["nothing"]), page.with_interval(cell["loss"])]
+                for name, cell in sorted(figures["circles"].items())
+            ],
+        ),
+        **{f"command {name}": shown(command(name)) for name in SWEEPS},
+    }
+
+
+def draw(figures: dict[str, Any]) -> None:
+    page.picture("first_outputs", beginnings.first_outputs())
+    page.picture("offset", offset(figures["offsets"]))
+    page.picture("loss_over_epochs", reported(standings("strategies"))["loss_over_epochs"])
+    page.picture("logistic", reported(standings("logistic"))["sensitivity"])
+
+
+def offset(found: list[dict[str, Any]]) -> Figure:
+    """Share of runs that learnt nothing against the inputs' mean."""
+    figure, (panel,) = canvas(1, width=6.4, height=3.2)
+    values, lows, highs = zip(*(cell["nothing"] for cell in found), strict=True)
+    ends = [
+        [100 * (value - low) for value, low in zip(values, lows, strict=True)],
+        [100 * (high - value) for value, high in zip(values, highs, strict=True)],
+    ]
+    shares = [100 * value for value in values]
+    panel.errorbar(OFFSETS, shares, ends, color=OKABE_ITO[0], marker="o", capsize=3, lw=1.6)
+    panel.axvline(OFFSETS[-1], color=MUTED, linestyle=(0, (1, 2)), linewidth=1.2)
+    panel.set_ylim(-3, 103)
+    panel.yaxis.set_major_formatter("{x:g} %")
+    label(panel, "mean of the inputs, in their standard deviations", "runs that learnt nothing")
+    return figure
+
+
+if __name__ == "__main__":
+    page.publish("normalization", measure, render, draw)
