@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from page import of_share
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from normlab.data.synthetic import heart_rate
 from normlab.insight.canvas import INK, MUTED, OKABE_ITO, canvas, label
@@ -30,7 +32,9 @@ def first_layers(strategy: str, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]
     """Of each seed's untrained net: the units' inputs (n, 4) and the logits (n,)."""
     for seed in range(N_SEEDS):
         torch.manual_seed(seed)
-        normalizer = make_normalizer(name=strategy if strategy != "batchnorm" else "none", n_features=1)
+        normalizer = make_normalizer(
+            name=strategy if strategy != "batchnorm" else "none", n_features=1
+        )
         network = Network(normalizer, [4], "sigmoid", batchnorm=strategy == "batchnorm").fit(rows)
         with torch.no_grad():
             yield (
@@ -68,24 +72,39 @@ def condition(x: NDArray[np.float64]) -> float:
     return float(np.linalg.cond(0.25 * inputs.T @ inputs / len(x)))
 
 
-def stuck(loss: nn.Module, rows: Tensor, labels: Tensor, rate: float = 0.01) -> list[float]:
-    """Share of nets stuck after 1,000 epochs, with its interval; no part of normlab trains here."""
-    finals = []
+def stuck(logits: bool, rows: Tensor, labels: Tensor, rate: float = 0.01) -> list[float]:
+    """Share of nets stuck after 1,000 epochs of Adam, with its interval; normlab trains none here.
+
+    The nets of all seeds are trained side by side: Adam treats every number by itself.
+
+    Args:
+        logits: whether to train by `binary_cross_entropy_with_logits`, or else by a sigmoid and
+            `binary_cross_entropy`.
+    """
+    drawn = []
     for seed in range(N_SEEDS):
         torch.manual_seed(seed)
-        layers = [nn.Linear(1, 4), nn.Sigmoid(), nn.Linear(4, 1)]
-        net = nn.Sequential(*layers, *([nn.Sigmoid()] if isinstance(loss, nn.BCELoss) else []))
-        optimizer = torch.optim.Adam(net.parameters(), rate, fused=True)
-        for _ in range(1000):
-            optimizer.zero_grad()
-            value = loss(net(rows).squeeze(1), labels)
-            value.backward()
-            optimizer.step()
-        finals.append(value.item())
-    share = labels.mean().item()
+        drawn.append([*nn.Linear(1, 4).parameters(), *nn.Linear(4, 1).parameters()])
+    w1, b1, w2, b2 = (
+        torch.stack(one).detach().requires_grad_() for one in zip(*drawn, strict=True)
+    )
+    optimizer = torch.optim.Adam([w1, b1, w2, b2], rate)
+    targets = labels.expand(N_SEEDS, -1)
+    finals = torch.zeros(N_SEEDS)
+    for _ in range(1000):
+        hidden = (rows @ w1.mT + b1[:, None]).sigmoid()
+        outputs = (hidden @ w2.mT + b2[:, None]).squeeze(2)
+        if logits:
+            losses = F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
+        else:
+            losses = F.binary_cross_entropy(outputs.sigmoid(), targets, reduction="none")
+        finals = losses.mean(1)
+        optimizer.zero_grad()
+        finals.sum().backward()
+        optimizer.step()
+    share = labels.double().mean().item()
     entropy = -share * np.log(share) - (1 - share) * np.log(1 - share)
-    found = learnt_nothing(finals, [entropy] * N_SEEDS)
-    return [found.value, found.low, found.high]
+    return of_share(learnt_nothing(finals.tolist(), [entropy] * N_SEEDS))
 
 
 def table() -> tuple[Tensor, Tensor]:

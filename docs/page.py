@@ -25,6 +25,7 @@ _OF_A_MACHINE = ("processor_minutes", "ranking")  # durations; neighbours may ch
 FORMS: dict[str, Callable[[Any], str]] = {
     "number": number,
     "percent": percent,
+    "tenths": lambda share: f"{100 * share:.1f} %",
     "whole": lambda value: f"{value:,.0f}",
     "plain": str,
 }
@@ -42,11 +43,16 @@ def publish(
         SystemExit: a figure or the page differs from what was measured now.
     """
     parser = argparse.ArgumentParser(description=f"Makes docs/{name}.md, its figures and pictures.")
-    parser.add_argument("--check", action="store_true", help="write nothing, compare")
-    check = parser.parse_args().check
-    figures = rounded(measure())
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--check", action="store_true", help="write nothing, compare")
+    choice.add_argument("--text", action="store_true", help="measure nothing, fill the page anew")
+    options = parser.parse_args()
     path = DOCS / f"{name}.md"
-    if not check:
+    if options.text:
+        path.write_text(render(load(name)), encoding="utf-8")
+        return
+    figures = rounded(measure())
+    if not options.check:
         save(name, figures)
         draw(figures)
         path.write_text(render(figures), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 python docs/study.py           trains what is not yet in build/study, writes docs/study.*
 python docs/study.py --check   the same, but writes nothing: compares with what is printed
+python docs/study.py --text    measures nothing, fills docs/study.md from docs/study.json
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from study_tables import TABLES, settings
 from sweeps import ROOT, shown, sweep
 
 from normlab.insight.comparison import duel
-from normlab.insight.standing import Standing, by_seed
+from normlab.insight.standing import Standing, by_seed, losses
 from normlab.insight.standings import Standings, rank
 from normlab.insight.sweep import read_sweep
 from normlab.insight.words import number
@@ -30,7 +31,8 @@ TRAINING = (
     "data.batch_size=32",
     "trainer.max_epochs=40",
 )
-WILL_DO = 0.1  # of the label entropy: a rate so near to the table's best loss will do
+SWEEPS = TABLES  # a sweep for each
+WILL_DO = 0.1  # of the label entropy: a rate so near to the table's lowest test loss will do
 
 
 def command(name: str) -> list[str]:
@@ -73,7 +75,7 @@ def measure_table(standings: Standings) -> dict[str, Any]:
     entropies = [run.finals["label_entropy"] for run in runs if run.finals]
     entropy = sorted(entropies)[len(entropies) // 2]
     best = {row.values["normalization.name"] or "": row for row in standings.best}
-    lowest = min(row.measures["val/loss"].median for row in standings.rows)
+    lowest = min(row.measures["test/loss"].median for row in standings.rows)
     strategies = {}
     for name in STRATEGIES:
         ordered = sorted(
@@ -83,9 +85,11 @@ def measure_table(standings: Standings) -> dict[str, Any]:
         strategies[name] = {
             **measure_row(best[name]),
             "will_do": sum(
-                row.measures["val/loss"].median <= lowest + WILL_DO * entropy for row in ordered
+                row.measures["test/loss"].median <= lowest + WILL_DO * entropy for row in ordered
             ),
             "val_by_rate": [row.measures["val/loss"].median for row in ordered],
+            "test_by_rate": [row.measures["test/loss"].median for row in ordered],
+            "nothing_by_rate": [row.nothing.value for row in ordered],
         }
     raw = by_seed(best["none"], "test/loss")
     against = duel(by_seed(best["standardize"], "test/loss"), raw)
@@ -105,6 +109,7 @@ def measure_row(row: Standing) -> dict[str, Any]:
     return {
         "rate": float(row.values["model.lr"] or 0),
         "test_loss": page.of_summary(row.measures["test/loss"]),
+        "seed_by_seed": losses(row, "test/loss")[:3],
         "test_accuracy": page.of_summary(row.measures["test/accuracy"]),
         "nothing": page.of_share(row.nothing),
         "beats_best_other": page.of_share(row.duel.wins),
@@ -119,11 +124,11 @@ def render(figures: dict[str, Any]) -> str:
 def blocks(figures: dict[str, Any]) -> dict[str, str]:
     """The page's tables and commands, as Markdown."""
     tables = figures["tables"]
-    losses, paired, rates = [], [], []
+    lowest, paired, rates = [], [], []
     for name, table in tables.items():
         cells = table["strategies"]
         first, second = table["ranking"][:2]
-        losses.append([spoken(name), *(_loss(cells[s], s == first) for s in STRATEGIES)])
+        lowest.append([spoken(name), *(_loss(cells[s], s == first) for s in STRATEGIES)])
         rates.append([spoken(name), *(f"{cells[s]['will_do']}" for s in STRATEGIES)])
         paired.append(
             [
@@ -137,7 +142,7 @@ def blocks(figures: dict[str, Any]) -> dict[str, str]:
         )
     rates.append(["all", *(f"{figures['will_do'][s]}" for s in STRATEGIES)])
     return {
-        "losses": page.table(["table", *STRATEGIES], losses),
+        "losses": page.table(["table", *STRATEGIES], lowest),
         "rates": page.table(["table", *STRATEGIES], rates),
         "paired": page.table(
             [

@@ -54,7 +54,7 @@ def losses(tables: dict[str, Any]) -> Figure:
 
 
 def sensitivity(tables: dict[str, Any], rates: list[float]) -> Figure:
-    """Median validation loss over rates, a panel for each table."""
+    """Median test loss over rates, a panel for each table; the rate that validation chose ringed."""
     figure, panels = canvas(len(tables), width=3.4, height=1.0)
     lines = -(-len(tables) // _COLUMNS)
     figure.set_size_inches(3.4 * _COLUMNS, 2.6 * lines + 0.7)
@@ -63,11 +63,14 @@ def sensitivity(tables: dict[str, Any], rates: list[float]) -> Figure:
         panel.set_subplotspec(grid[place // _COLUMNS, place % _COLUMNS])
         for index, (strategy, cell) in enumerate(table["strategies"].items()):
             colour, dashes, marker = look(index)
-            known = [np.nan if v is None else v for v in cell["val_by_rate"]]
+            known = [np.nan if v is None else v for v in cell["test_by_rate"]]
             shares = np.array(known) / table["label_entropy"]
             panel.plot(
                 rates, shares, color=colour, ls=dashes, marker=marker, ms=4, lw=1.5, label=strategy
             )
+            chosen = cell["rate"]
+            place = shares[rates.index(chosen)]
+            panel.plot([chosen], [place], marker="o", ms=9, mfc="none", mec=colour, mew=1.3)
         panel.axhline(1, color=MUTED, linestyle=(0, (1, 2)), linewidth=1.2)
         panel.set(xscale="log", yscale="log")
         panel.set_ylim(top=6)
@@ -77,7 +80,7 @@ def sensitivity(tables: dict[str, Any], rates: list[float]) -> Figure:
         panel.xaxis.set_major_formatter("{x:g}")
         panel.set_title(name.replace("_", " "), color=INK, fontsize=10)
     label(panels[-2], "learning rate", "")
-    label(panels[_COLUMNS * (lines // 2)], "", "median validation loss / label entropy")
+    label(panels[_COLUMNS * (lines // 2)], "", "median test loss / label entropy")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
         handles,

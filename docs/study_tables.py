@@ -31,19 +31,22 @@ BUILT_IN = {
 def wine() -> Columns:
     """178 wines, 13 measurements between 0.1 and 1,700; class 1 is the second cultivar."""
     data: Any = datasets.load_wine()
-    return data.data, data.target == 1
+    cultivars: NDArray[np.int64] = data.target
+    return data.data, cultivars == 1
 
 
 def diabetes() -> Columns:
     """442 patients, 10 measurements as taken; class 1 is a progression above the median."""
     data: Any = datasets.load_diabetes(scaled=False)
-    return data.data, data.target > np.median(data.target)
+    progression: NDArray[np.float64] = data.target
+    return data.data, np.greater(progression, np.median(progression))
 
 
 def digits() -> Columns:
     """The first rows of 8 x 8 digits, pixels of 0 to 16; class 1 is an odd digit."""
     data: Any = datasets.load_digits()
-    return data.data[:ROWS], data.target[:ROWS] % 2 == 1
+    digits: NDArray[np.int64] = data.target[:ROWS]
+    return data.data[:ROWS], digits % 2 == 1
 
 
 def scales() -> Columns:
