@@ -7,6 +7,7 @@ python docs/normalization.py --text    measures nothing, fills the page from nor
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import page
 from matplotlib.figure import Figure
 from sweeps import ROOT, shown, sweep
 
-from normlab.insight.canvas import MUTED, OKABE_ITO, canvas, label
+from normlab.insight.canvas import INK, MUTED, OKABE_ITO, canvas, label, log_axis
 from normlab.insight.figures import figures as reported
 from normlab.insight.standing import Standing, losses
 from normlab.insight.standings import Standings, rank
@@ -26,7 +27,8 @@ BUILD = Path("build/normalization")
 RAW = ("python", "train.py", "-m", "experiment=heart_rate", f"data.rows={beginnings.ROWS}")
 SEEDS = f"seed=range(0,{beginnings.N_SEEDS})"
 STRATEGIES = ("none", "center", "standardize", "minmax", "robust", "log1p", "quantile", "batchnorm")
-OFFSETS = (0, 2, 4, 8, 16.87)  # means, in standard deviations; the last is the heart rates' own
+OWN = 16.87  # the heart rates' mean in standard deviations: 92.6 / 5.49
+OFFSETS = (0, 2, 4, 8, OWN, 32, 64, 128)  # means of inputs of standard deviation 1
 BELOW = 0.2914  # the threshold of 91 below the mean of 92.6, in standard deviations of 5.49
 
 SWEEPS: dict[str, tuple[str, ...]] = {
@@ -91,7 +93,7 @@ def measure() -> dict[str, Any]:
     steps = {float(row.values["model.lr"] or 0): row for row in swept["step"].rows}
     return beginnings.measure() | {
         "n_runs": sum(len(one.sweep.finished) for one in swept.values()),
-        "processor_minutes": sum(seconds) / 60,
+        "processor_minutes": (sum(seconds) + time.process_time()) / 60,
         "n_seeds": beginnings.N_SEEDS,
         "label_entropy": next(
             run.finals["label_entropy"] for run in strategies.sweep.finished if run.finals
@@ -116,8 +118,15 @@ def measure() -> dict[str, Any]:
             for optimizer in ("sgd", "adam")
         },
         "circles": by(swept["circles"].rows, "normalization.name"),
+        "own": OWN,
+        "offset_price": _median("train/loss", swept[f"offset_{OWN}"])
+        / _median("train/loss", swept["offset_0"]),
         "offsets": [of_row(swept[f"offset_{offset:g}"].rows[0]) for offset in OFFSETS],
     }
+
+
+def _median(measure: str, found: Standings) -> float:
+    return found.rows[0].measures[measure].median
 
 
 def by(rows: list[Standing] | tuple[Standing, ...], key: str) -> dict[str, Any]:
@@ -230,20 +239,34 @@ def draw(figures: dict[str, Any]) -> None:
 
 
 def offset(found: list[dict[str, Any]]) -> Figure:
-    """Share of runs that learnt nothing against the inputs' mean."""
-    figure, (panel,) = canvas(1, width=6.4, height=3.2)
-    values, lows, highs = zip(*(cell["nothing"] for cell in found), strict=True)
-    ends = [
-        [100 * (value - low) for value, low in zip(values, lows, strict=True)],
-        [100 * (high - value) for value, high in zip(values, highs, strict=True)],
-    ]
-    shares = [100 * value for value in values]
-    panel.errorbar(OFFSETS, shares, ends, color=OKABE_ITO[0], marker="o", capsize=3, lw=1.6)
-    panel.axvline(OFFSETS[-1], color=MUTED, linestyle=(0, (1, 2)), linewidth=1.2)
-    panel.set_ylim(-3, 103)
-    panel.yaxis.set_major_formatter("{x:g} %")
-    label(panel, "mean of the inputs, in their standard deviations", "runs that learnt nothing")
+    """Share of runs that learnt nothing, and the median loss, against the inputs' mean."""
+    figure, (left, right) = canvas(2, width=5.0, height=3.2)
+    values, ends = _with_ends(found, "nothing", 100)
+    left.errorbar(OFFSETS, values, ends, color=OKABE_ITO[0], marker="o", capsize=3, lw=1.6)
+    left.set_ylim(-3, 103)
+    left.yaxis.set_major_formatter("{x:g} %")
+    values, ends = _with_ends(found, "loss", 1)
+    right.errorbar(OFFSETS, values, ends, color=OKABE_ITO[0], marker="o", capsize=3, lw=1.6)
+    log_axis(right, "y")
+    for panel, what in ((left, "runs that learnt nothing"), (right, "median training loss")):
+        panel.set_xscale("symlog", linthresh=2, linscale=0.7)
+        panel.set_xticks(OFFSETS, [f"{at:.0f}" for at in OFFSETS])
+        panel.minorticks_off()
+        panel.axvline(OWN, color=MUTED, linestyle=(0, (1, 2)), linewidth=1.4)
+        label(panel, "mean of the inputs, in standard deviations", what)
+    title = "The same problem further and further from 0; dotted, heart rates by their spread"
+    figure.suptitle(title, color=INK, size=11)
     return figure
+
+
+def _with_ends(
+    found: list[dict[str, Any]], name: str, factor: float
+) -> tuple[list[float], list[list[float]]]:
+    """Values, and how far their intervals reach below and above."""
+    values, lows, highs = zip(*(cell[name] for cell in found), strict=True)
+    below = [factor * (value - low) for value, low in zip(values, lows, strict=True)]
+    above = [factor * (high - value) for value, high in zip(values, highs, strict=True)]
+    return [factor * value for value in values], [below, above]
 
 
 if __name__ == "__main__":

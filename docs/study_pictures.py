@@ -49,12 +49,16 @@ def losses(tables: dict[str, Any]) -> Figure:
     bar.ax.tick_params(which="both", colors=MUTED, labelcolor=INK, labelsize=8)
     bar.outline.set_edgecolor(MUTED)  # pyright: ignore[reportCallIssue]
     tame_ticks(bar.ax.yaxis, log=True)
-    figure.suptitle("Median test loss / label entropy, each at its best rate", color=INK, size=11)
+    figure.suptitle(
+        "Median test loss / label entropy, each at the rate that validation chose",
+        color=INK,
+        size=11,
+    )
     return figure
 
 
 def sensitivity(tables: dict[str, Any], rates: list[float]) -> Figure:
-    """Median test loss over rates, a panel for each table; the rate that validation chose ringed."""
+    """Median test loss over rates, a panel for each table; ringed, what validation chose."""
     figure, panels = canvas(len(tables), width=3.4, height=1.0)
     lines = -(-len(tables) // _COLUMNS)
     figure.set_size_inches(3.4 * _COLUMNS, 2.6 * lines + 0.7)
@@ -73,7 +77,7 @@ def sensitivity(tables: dict[str, Any], rates: list[float]) -> Figure:
             panel.plot([chosen], [place], marker="o", ms=9, mfc="none", mec=colour, mew=1.3)
         panel.axhline(1, color=MUTED, linestyle=(0, (1, 2)), linewidth=1.2)
         panel.set(xscale="log", yscale="log")
-        panel.set_ylim(top=6)
+        panel.set_ylim(top=min(6, panel.get_ylim()[1]))
         panel.set_xticks(rates)
         panel.minorticks_off()
         tame_ticks(panel.yaxis, log=True)

@@ -39,7 +39,7 @@ def diabetes() -> Columns:
     """442 patients, 10 measurements as taken; class 1 is a progression above the median."""
     data: Any = datasets.load_diabetes(scaled=False)
     progression: NDArray[np.float64] = data.target
-    return data.data, np.greater(progression, np.median(progression))
+    return data.data, progression > np.median(progression)
 
 
 def digits() -> Columns:
@@ -51,9 +51,10 @@ def digits() -> Columns:
 
 def scales() -> Columns:
     """Twelve columns, eight of which matter, with scales from a thousandth to a thousand."""
-    rows, labels = datasets.make_classification(
+    drawn: Any = datasets.make_classification(
         ROWS, n_features=12, n_informative=8, class_sep=1.5, random_state=0
     )
+    rows, labels = drawn
     return rows * np.logspace(-3, 3, 12), labels == 1
 
 
