@@ -8,6 +8,7 @@ python docs/study.py --text    measures nothing, fills docs/study.md from docs/s
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +157,28 @@ def blocks(figures: dict[str, Any]) -> dict[str, str]:
             ],
             paired,
         ),
+        "n_rates": str(len(RATES)),
+        "clear winners": _listed(
+            f"{table['ranking'][0]} on {spoken(name)}"
+            for name, table in tables.items()
+            if table["outcome"] == "won"
+        ),
+        "better": _listed(
+            spoken(name)
+            for name, table in tables.items()
+            if table["standardize_beats_none"][1] > 0.5
+        ),
+        "worse": _listed(
+            spoken(name)
+            for name, table in tables.items()
+            if table["standardize_beats_none"][2] < 0.5
+        ),
         "command": shown(command("breast_cancer")),
     }
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _loss(cell: dict[str, Any], first: bool) -> str:
