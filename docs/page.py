@@ -7,6 +7,7 @@ of FORMS; `{{a block's name}}` stands for lines that the page's script makes of 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 from normlab.insight.comparison import Share, Summary
 from normlab.insight.words import number, percent, probability
@@ -126,7 +128,10 @@ def rounded(value: Any) -> Any:
 
 
 def picture(name: str, figure: Figure) -> None:
-    figure.savefig(DOCS / f"{name}.png", dpi=100)
+    """A PNG of 128 colours: a third of the size of one of all, to the eye the same."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=100)
+    Image.open(stream).convert("RGB").quantize(128).save(DOCS / f"{name}.png", optimize=True)
 
 
 def of_share(share: Share) -> list[float]:
