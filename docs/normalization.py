@@ -250,6 +250,7 @@ def offset(found: list[dict[str, Any]]) -> Figure:
     log_axis(right, "y")
     for panel, what in ((left, "runs that learnt nothing"), (right, "median training loss")):
         panel.set_xscale("symlog", linthresh=2, linscale=0.7)
+        panel.set_xlim(-0.5, 160)
         panel.set_xticks(OFFSETS, [f"{at:.0f}" for at in OFFSETS])
         panel.minorticks_off()
         panel.axvline(OWN, color=MUTED, linestyle=(0, (1, 2)), linewidth=1.4)
