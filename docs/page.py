@@ -11,6 +11,7 @@ import io
 import json
 import math
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,15 @@ def fill(name: str, figures: Mapping[str, Any], blocks: Mapping[str, str]) -> st
         return FORMS[form or "number"](value)
 
     template = (DOCS / "templates" / f"{name}.md").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(.+?)\}\}", replacement, template)
+    filled = re.sub(r"\{\{(.+?)\}\}", replacement, template)
+    return "\n\n".join(map(_wrapped, filled.rstrip().split("\n\n"))) + "\n"
+
+
+def _wrapped(paragraph: str) -> str:
+    """Prose at the width of the sources; commands, tables, headings and pictures as they are."""
+    if paragraph.startswith(("#", "|", "![")) or "```" in paragraph:
+        return paragraph
+    return textwrap.fill(paragraph, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def load(name: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def losses(tables: dict[str, Any]) -> Figure:
     panel.pcolormesh(shares, cmap=_COLOURS, norm=norm, edgecolors=PAPER, lw=1.5)
     for (i, j), value in np.ndenumerate(shares):
         colour = "#010203" if float(norm(value)) < 0.5 else "#fefeff"
-        text = "> 10" if value > 10 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+        text = "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
         panel.annotate(text, (j + 0.5, i + 0.5), color=colour, ha="center", va="center", fontsize=9)
     panel.set_xticks(np.arange(len(names)) + 0.5, names)
     panel.set_yticks(np.arange(len(tables)) + 0.5, [name.replace("_", " ") for name in tables])
