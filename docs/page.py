@@ -109,7 +109,9 @@ def _wrapped(paragraph: str) -> str:
     """Prose at the width of the sources; commands, tables, headings and pictures as they are."""
     if paragraph.startswith(("#", "|", "![")) or "```" in paragraph:
         return paragraph
-    return textwrap.fill(paragraph, 100, break_long_words=False, break_on_hyphens=False)
+    kept = paragraph.replace(" %", "\0%")  # a number and its sign stay on one line
+    lines = textwrap.fill(kept, 100, break_long_words=False, break_on_hyphens=False)
+    return lines.replace("\0", " ")
 
 
 def load(name: str) -> dict[str, Any]:
