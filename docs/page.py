@@ -69,20 +69,25 @@ def publish(
     print(f"{path.name} agrees with what was measured")
 
 
-def differences(printed: Any, measured: Any, path: str = "") -> Iterator[str]:
+def differences(
+    printed: Any, measured: Any, path: str = "", tolerance: float = 0.05
+) -> Iterator[str]:
     """Figures further apart than the rounding of another processor explains, in words.
 
-    Raw runs amplify rounding: a seed may be stuck on one machine and escape on another.
+    Raw runs amplify rounding: a seed may be stuck on one machine and escape on another. Hence the
+    tolerance, relative and absolute.
     """
     if isinstance(printed, Mapping) and isinstance(measured, Mapping):
         for key in printed.keys() | measured.keys():
             if key not in _OF_A_MACHINE:
-                yield from differences(printed.get(key), measured.get(key), f"{path}.{key}")
+                yield from differences(
+                    printed.get(key), measured.get(key), f"{path}.{key}", tolerance
+                )
     elif isinstance(printed, list) and isinstance(measured, list) and len(printed) == len(measured):
         for i, pair in enumerate(zip(printed, measured, strict=True)):
-            yield from differences(*pair, f"{path}.{i}")
+            yield from differences(*pair, f"{path}.{i}", tolerance)
     elif isinstance(printed, float) and isinstance(measured, float | int):
-        if not math.isclose(printed, measured, rel_tol=0.05, abs_tol=0.05):
+        if not math.isclose(printed, measured, rel_tol=tolerance, abs_tol=tolerance):
             yield f"{path.lstrip('.')}: {printed} is printed, {measured} is measured"
     elif printed != measured:
         yield f"{path.lstrip('.')}: {printed} is printed, {measured} is measured"
