@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -15,6 +16,7 @@ from omegaconf import DictConfig
 
 from normlab.assembly import load_table, make_classifier, make_data, make_trainer
 from normlab.config import Settings
+from normlab.continuing import check_continuation, read_config, refuse_changes
 from normlab.data.cautions import scales_far_apart
 from normlab.data.module import TableDataModule
 from normlab.data.table import Table
@@ -26,7 +28,16 @@ from normlab.provenance import provenance
 from normlab.summary import headline, summary
 from normlab.training.environment import choose_threads, quiet_lightning
 from normlab.training.ranks import forks
-from normlab.training.run_folder import RunFolder, clear, finished_result
+from normlab.training.resume import ResumePoint
+from normlab.training.run_folder import (
+    CONFIG,
+    LAST,
+    PROVENANCE,
+    RESULT,
+    RunFolder,
+    clear,
+    finished_result,
+)
 from normlab.training.single import train
 from normlab.validation import check_job, parse_settings
 
@@ -39,6 +50,7 @@ class Prepared:
 
     Attributes:
         writes: whether this process writes the folder: the first of several.
+        resumed: where the run goes on; None at its beginning.
     """
 
     settings: Settings
@@ -46,7 +58,8 @@ class Prepared:
     data: TableDataModule
     folder: RunFolder
     trainer: Trainer
-    writes: bool
+    writes: bool = True
+    resumed: ResumePoint | None = None
 
 
 def run(config: DictConfig) -> float:
@@ -66,6 +79,7 @@ def run(config: DictConfig) -> float:
     folder = Path(hydra.runtime.output_dir)
     of_sweep = hydra.mode == RunMode.MULTIRUN
     writes = True
+    resumed = None
     try:
         settings = parse_settings(config)
         writes = is_first(settings.trainer)
@@ -74,30 +88,97 @@ def run(config: DictConfig) -> float:
             done = finished_result(folder, settings.to_dict())
             if done is not None:
                 return objective(done)
-            clear(folder)
-        prepared = prepare(settings, folder, writes)
+            resumed = unfinished(folder, settings)
+            if resumed is None:
+                clear(folder)
+        elif settings.ckpt_path is not None:
+            resumed = asked_for(settings, writes)
+        prepared = prepare(settings, folder, writes, resumed)
         refuse_to_start_anew(prepared, of_sweep)
     except UserError as error:
-        if writes:
+        if writes and resumed is None and not (folder / CONFIG).exists():
             discard(folder, hydra.job.name)
-        if of_sweep:
-            overrides = " ".join(hydra.overrides.task)
-            raise UserError(f"job {hydra.job.num} ({overrides}): {error}") from error
+        refuse(error, of_sweep)
+    try:
+        return execute(prepared)
+    except UserError as error:
+        refuse(error, of_sweep)
+
+
+def refuse(error: UserError, of_sweep: bool) -> NoReturn:
+    """Ends a run alone with the message; a sweep says which of its jobs it was."""
+    if not of_sweep:
         fail(error)
-    return execute(prepared)
+    hydra = HydraConfig.get()
+    overrides = " ".join(hydra.overrides.task)
+    raise UserError(f"job {hydra.job.num} ({overrides}): {error}") from error
 
 
-def prepare(settings: Settings, folder: Path, writes: bool = True) -> Prepared:
+def prepare(
+    settings: Settings, folder: Path, writes: bool = True, resumed: ResumePoint | None = None
+) -> Prepared:
     """Reads the data and makes the trainer.
 
     Raises:
-        UserError: where the data cannot be trained on, or Lightning refuses an argument.
+        UserError: where the data cannot be trained on or are not those that the run was begun
+            with, or Lightning refuses an argument.
     """
     table = load_table(settings)
     data = make_data(settings, table)
     run_folder = RunFolder(folder)
-    trainer = make_trainer(settings, run_folder)
-    return Prepared(settings, table, data, run_folder, trainer, writes)
+    if resumed is not None:
+        check_same_data(folder, table)
+    trainer = make_trainer(settings, run_folder, resumed)
+    return Prepared(settings, table, data, run_folder, trainer, writes, resumed)
+
+
+def asked_for(settings: Settings, writes: bool) -> ResumePoint | None:
+    """The checkpoint that `ckpt_path` names; None where the run was ended before its first one.
+
+    Raises:
+        UserError: where the run cannot go on from it.
+    """
+    path = Path(settings.ckpt_path or "")
+    folder = path.parent.parent
+    if not check_continuation(folder, settings):
+        if writes:
+            clear(folder)
+        return None
+    resumed = ResumePoint.read(path)
+    resumed.check_epochs(settings.trainer.max_epochs, (folder / RESULT).exists())
+    return resumed
+
+
+def unfinished(folder: Path, settings: Settings) -> ResumePoint | None:
+    """Where a run of a sweep goes on; None where it has left no checkpoint of these settings."""
+    path = folder / LAST
+    if not path.is_file():
+        return None
+    try:
+        refuse_changes(folder, read_config(folder), settings)
+        resumed = ResumePoint.read(path)
+        resumed.check_epochs(settings.trainer.max_epochs, finished=False)
+    except UserError as error:
+        log.warning(f"{folder} is trained anew: {error}")
+        return None
+    return resumed
+
+
+def check_same_data(folder: Path, table: Table) -> None:
+    """Refuses to go on where the data file has changed.
+
+    Raises:
+        UserError: naming the file.
+    """
+    try:
+        before = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["data_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # the checkpoint's own columns are compared all the same
+    if before != table.sha256:
+        raise UserError(
+            f"{table.source} is not the file that {folder} was trained on: its SHA-256 is "
+            f"{table.sha256} and was {before}"
+        )
 
 
 def refuse_to_start_anew(prepared: Prepared, of_sweep: bool) -> None:
@@ -125,14 +206,22 @@ def execute(prepared: Prepared) -> float:
     folder, trainer = prepared.folder, prepared.trainer
     choose_threads(data.batch_size or len(data.split.train), settings.model.hidden)
     model = make_classifier(settings, data)
+    resumed = prepared.resumed
+    if resumed is not None:
+        resumed.check_model(model)
     if prepared.writes:
-        write_start(folder, settings, prepared.table)
+        if resumed is None:
+            write_start(folder, settings, prepared.table)
+        else:
+            write_continuation(folder, settings, resumed)
         if trainer.world_size > 1:
             folder.flush()  # a fork of this process would write the same once more
         warn_of_scales(settings, prepared.table)
         n_inputs, device = model.network.n_inputs, trainer.strategy.root_device
         print(headline(settings, data, n_inputs, device, trainer.world_size), flush=True)
-    result = train(data, model, trainer)
+        if resumed is not None:
+            print(f"goes on after epoch {resumed.epochs} of {trainer.max_epochs}", flush=True)
+    result = train(data, model, trainer, resumed)
     if prepared.writes:
         folder.write_result(result.to_dict())
         print(summary(result, folder.path))
@@ -152,6 +241,13 @@ def write_start(folder: RunFolder, settings: Settings, table: Table) -> None:
     """What is known before the first step."""
     folder.write_settings(settings.to_dict())
     folder.write_provenance(provenance(table.sha256))
+
+
+def write_continuation(folder: RunFolder, settings: Settings, resumed: ResumePoint) -> None:
+    """Takes the folder back to the checkpoint; the record of how the run was begun stays."""
+    folder.cut(resumed.lengths, resumed.epochs)
+    (folder.path / RESULT).unlink(missing_ok=True)
+    folder.write_settings(settings.to_dict())
 
 
 def objective(result: dict[str, Any]) -> float:

@@ -9,9 +9,11 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from normlab.continuing import check_continuation
 from normlab.errors import UserError
 from normlab.messages import fail
 from normlab.processes import by_torchrun, is_first
+from normlab.quoting import shell_quoted
 from normlab.validation import parse_settings, without_hydra
 
 
@@ -26,10 +28,13 @@ class Preflight(Callback):
         """Called by Hydra for a single run."""
         try:
             settings = parse_settings(without_hydra(config))
-            if is_first(settings.trainer):
-                refuse_occupied(Path(config.hydra.run.dir))
-            else:
+            if not is_first(settings.trainer):
                 withhold_folder(config)
+            elif settings.ckpt_path is not None:
+                check_continuation(Path(config.hydra.run.dir), settings)
+                keep_record(config)
+            else:
+                refuse_occupied(Path(config.hydra.run.dir))
         except UserError as error:
             fail(error)
         except OmegaConfBaseException as error:  # hydra.run.dir=${...} that leads nowhere
@@ -57,6 +62,12 @@ def withhold_folder(config: DictConfig) -> None:
         config.hydra.job_logging = {"root": None}  # nothing to set up
 
 
+def keep_record(config: DictConfig) -> None:
+    """Lets Hydra leave `.hydra/` as it is: the record of how the run was begun."""
+    with read_write(config):
+        config.hydra.output_subdir = None
+
+
 def refuse_occupied(folder: Path) -> None:
     """A run never writes over another one.
 
@@ -64,4 +75,7 @@ def refuse_occupied(folder: Path) -> None:
         UserError: where the folder already holds a run.
     """
     if (folder / "config.yaml").exists():
-        raise UserError(f"{folder} already holds a run: give another folder as hydra.run.dir")
+        raise UserError(
+            f"{folder} already holds a run: give another folder as hydra.run.dir, or go on with "
+            f"it: {shell_quoted(f'resume={folder}')}"
+        )

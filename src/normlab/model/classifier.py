@@ -129,6 +129,9 @@ class Classifier(LightningModule):
         checkpoint["best"] = self.best.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Lightning converts the module to trainer.precision after it has loaded the weights.
+        weights = checkpoint["state_dict"].values()
+        self.to(next(value.dtype for value in weights if value.is_floating_point()))
         self.best.load_state_dict(checkpoint["best"])
 
 

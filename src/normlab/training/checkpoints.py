@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from normlab.model.checkpoint import weights_checkpoint
 from normlab.model.classifier import Classifier
+from normlab.training.resume import ENTRY, ResumePoint, run_entry
 from normlab.training.run_folder import BEST, LAST, RunFolder
 
 
@@ -20,21 +21,42 @@ class Checkpoints(Checkpoint):
 
     Args:
         folder: where to.
-        every_n_seconds: time between two writings; 0 writes at every epoch's end. The first
-            epoch and the last one are always written.
+        every_n_seconds: time between two writings at most, where epochs are shorter; 0 writes at
+            every epoch's end. The first epoch and the last one are always written, and last.ckpt
+            before the first, so that a run that has begun can always go on.
+        resumed: where the run goes on; None at its beginning.
     """
 
-    def __init__(self, folder: RunFolder, every_n_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        every_n_seconds: float = 0.0,
+        resumed: ResumePoint | None = None,
+    ) -> None:
         super().__init__()
         self.folder = folder
         self.every_n_seconds = every_n_seconds
-        self._written_at: float | None = None
+        self._resumed = resumed
+        self._started_at = self._epoch_at = self._written_at = time.monotonic()
         self._written_epoch = 0
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started_at = self._epoch_at = time.monotonic()
+        if self._resumed is None:
+            self._write_last(trainer, pl_module, stopped=False)
+        else:
+            self._started_at -= self._resumed.seconds
+        self._written_at = time.monotonic()
+        self._written_epoch = trainer.current_epoch
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        since = None if self._written_at is None else time.monotonic() - self._written_at
+        now = time.monotonic()
+        # An epoch more could make it too long.
+        since = now - self._written_at + (now - self._epoch_at)
+        self._epoch_at = now
+        first = trainer.current_epoch == 0
         ends = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
-        due = ends or since is None or since >= self.every_n_seconds
+        due = first or ends or since >= self.every_n_seconds
         # Writing begins and ends together, and no two processes' clocks agree.
         if trainer.strategy.reduce_boolean_decision(due, all=False):
             self._write(trainer, pl_module, trainer.current_epoch + 1)
@@ -46,9 +68,7 @@ class Checkpoints(Checkpoint):
 
     def _write(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
         assert isinstance(pl_module, Classifier)
-        if trainer.is_global_zero:
-            self.folder.flush()
-        trainer.save_checkpoint(self.folder.path / LAST)
+        self._write_last(trainer, pl_module, trainer.should_stop)
         if trainer.is_global_zero:
             best = pl_module.best
             self.folder.save_checkpoint(
@@ -57,3 +77,13 @@ class Checkpoints(Checkpoint):
             )
         self._written_at = time.monotonic()
         self._written_epoch = epoch
+
+    def _write_last(self, trainer: Trainer, pl_module: LightningModule, stopped: bool) -> None:
+        # `trainer.save_checkpoint` writes as well, but does not force the file to the disk.
+        checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        if trainer.is_global_zero:
+            self.folder.flush()
+            seconds = time.monotonic() - self._started_at
+            checkpoint[ENTRY] = run_entry(self.folder, seconds, stopped)
+            self.folder.save_checkpoint(LAST, checkpoint)
+        trainer.strategy.barrier("last.ckpt")

@@ -14,6 +14,7 @@ result.json       the figures of the checkpoint that it names
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -24,6 +25,8 @@ from typing import Any
 import torch
 import yaml
 
+from normlab.config.changes import changed, flatten
+from normlab.durable import PARTIAL, append_whole, write_durably
 from normlab.errors import UserError
 from normlab.training.events import Event, EventFile, hparams_end, hparams_start, scalars
 
@@ -33,12 +36,12 @@ METRICS = "metrics.csv"
 RESULT = "result.json"
 BEST = "checkpoints/best.ckpt"
 LAST = "checkpoints/last.ckpt"
+EVENTS = "events.out.tfevents.*"
 # TensorBoard goes by the alphabet: HParams shows the first five metrics until others are ticked,
 # hence the final figures come first; Scalars opens the first two groups of tags, hence no `lr` of
 # its own before the curves.
 FINAL_TAGS = "result/"
 RATE_TAG = "train/lr"
-NOT_OF_THE_RUN = ("report.", "trainer.enable_progress_bar")  # settings that change no figure
 
 
 class RunFolder:
@@ -54,7 +57,7 @@ class RunFolder:
 
     def write_settings(self, settings: dict[str, Any]) -> None:
         """The resolved settings, as plain types."""
-        write_atomically(
+        write_durably(
             self.path / CONFIG,
             yaml.dump(settings, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True),
         )
@@ -62,7 +65,7 @@ class RunFolder:
 
     def write_provenance(self, provenance: dict[str, Any]) -> None:
         """What the run was made of."""
-        write_atomically(self.path / PROVENANCE, strict_json(provenance))
+        write_durably(self.path / PROVENANCE, strict_json(provenance))
 
     def log_epoch(self, epoch: int, record: dict[str, float]) -> None:
         """An epoch's metrics; `epoch` counts the finished ones, so the first is 1."""
@@ -79,25 +82,65 @@ class RunFolder:
         if time.monotonic() - self._flushed < at_most_every:
             return
         if self._rows:
-            path = self.path / METRICS
-            new = not path.exists()
-            self._columns = self._columns or list(self._rows[0])
-            with path.open("a", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
-                if new:
-                    writer.writeheader()
-                writer.writerows(self._rows)
+            append_whole(self.path / METRICS, self._csv(self._rows).encode())
+            self._rows = []
         self._events_file.append(self._events)
-        self._rows, self._events = [], []
+        self._events = []
         self._flushed = time.monotonic()
+
+    def _csv(self, rows: list[dict[str, float]]) -> str:
+        """The rows as lines, below a header where the file has none yet."""
+        path = self.path / METRICS
+        new = not path.exists() or path.stat().st_size == 0
+        if self._columns is None:
+            self._columns = list(rows[0]) if new else _header(path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns, restval="", extrasaction="ignore")
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+    def lengths(self) -> dict[str, int]:
+        """The files that grow by the epoch, with their bytes: what a checkpoint notes of them."""
+        growing = [self.path / METRICS, *self.path.glob(EVENTS)]
+        return {path.name: path.stat().st_size for path in growing if path.exists()}
+
+    def cut(self, lengths: dict[str, int], epoch: int) -> None:
+        """Takes the folder back to where a checkpoint was written, to go on from there.
+
+        The events go on in a file of their own, which tells a TensorBoard that has seen the later
+        ones to forget them.
+
+        Args:
+            lengths: as of `lengths`, at that time.
+            epoch: number of epochs finished then.
+
+        Raises:
+            UserError: where a file is gone or shorter than it was; nothing is cut then.
+        """
+        now = self.lengths()
+        for name, length in lengths.items():
+            if now.get(name, -1) < length:
+                raise UserError(
+                    f"{self.path / name} is not what it was when the checkpoint was written: "
+                    f"{now.get(name, 0)} of {length} bytes are left"
+                )
+        for name in now:
+            if name in lengths:
+                os.truncate(self.path / name, lengths[name])
+            else:
+                (self.path / name).unlink()
+        self._rows, self._events, self._columns = [], [], None
+        self._events_file = EventFile(self.path, after_epoch=epoch)
 
     def save_checkpoint(self, name: str, checkpoint: dict[str, Any]) -> None:
         """Writes `BEST` or `LAST`, loadable with `weights_only=True`."""
         path = self.path / name
         path.parent.mkdir(exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        torch.save(checkpoint, partial)
-        os.replace(partial, path)
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write_durably(path, content.getvalue())
 
     def write_result(self, result: dict[str, Any]) -> None:
         """result.json, which marks the run as finished, and its figures for TensorBoard."""
@@ -109,7 +152,7 @@ class RunFolder:
         }
         self._events += [scalars(result["epochs"], metrics, now), hparams_end(now)]
         self.flush()
-        write_atomically(self.path / RESULT, strict_json(result))
+        write_durably(self.path / RESULT, strict_json(result))
 
 
 def finished_result(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
@@ -121,12 +164,7 @@ def finished_result(path: Path, settings: dict[str, Any]) -> dict[str, Any] | No
     if not (path / RESULT).exists():
         return None
     before = yaml.load((path / CONFIG).read_text(encoding="utf-8"), yaml.CSafeLoader)
-    old, new = flatten(before), flatten(settings)
-    keys = [
-        key
-        for key in {**old, **new}
-        if old.get(key) != new.get(key) and not key.startswith(NOT_OF_THE_RUN)
-    ]
+    keys = changed(before, settings)
     if keys:
         raise UserError(
             f"{path} holds a finished run of other settings ({', '.join(keys)}): "
@@ -137,22 +175,9 @@ def finished_result(path: Path, settings: dict[str, Any]) -> dict[str, Any] | No
 
 def clear(path: Path) -> None:
     """Removes what an unfinished run left, so that it can be trained anew."""
-    for pattern in (METRICS, "events.out.tfevents.*", "*.partial", "checkpoints/*.ckpt*"):
+    for pattern in (METRICS, EVENTS, f"*{PARTIAL}", "checkpoints/*.ckpt*"):
         for file in path.glob(pattern):
             file.unlink()
-
-
-def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """Nested settings as dotted keys with values that TensorBoard's HParams can hold."""
-    flat: dict[str, bool | int | float | str] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif isinstance(value, (bool, int, float, str)):
-            flat[prefix + key] = value
-        else:
-            flat[prefix + key] = "null" if value is None else str(value)
-    return flat
 
 
 def strict_json(value: Any) -> str:
@@ -168,8 +193,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """A reader sees the old file or the new one, never half of it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+def _header(path: Path) -> list[str]:
+    """The names of the columns of metrics.csv."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return next(csv.reader(file))
