@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from normlab.assembly import load_table, make_classifier, make_data, make_trainer
 from normlab.config import Settings
-from normlab.continuing import check_continuation, read_config, refuse_changes
+from normlab.continuing import check_continuation
 from normlab.data.cautions import scales_far_apart
 from normlab.data.module import TableDataModule
 from normlab.data.table import Table
@@ -31,7 +31,6 @@ from normlab.training.ranks import forks
 from normlab.training.resume import ResumePoint
 from normlab.training.run_folder import (
     CONFIG,
-    LAST,
     PROVENANCE,
     RESULT,
     RunFolder,
@@ -39,6 +38,7 @@ from normlab.training.run_folder import (
     finished_result,
 )
 from normlab.training.single import train
+from normlab.unfinished import unfinished
 from normlab.validation import check_job, parse_settings
 
 log = logging.getLogger(__name__)
@@ -146,21 +146,6 @@ def asked_for(settings: Settings, writes: bool) -> ResumePoint | None:
         return None
     resumed = ResumePoint.read(path)
     resumed.check_epochs(settings.trainer.max_epochs, (folder / RESULT).exists())
-    return resumed
-
-
-def unfinished(folder: Path, settings: Settings) -> ResumePoint | None:
-    """Where a run of a sweep goes on; None where it has left no checkpoint of these settings."""
-    path = folder / LAST
-    if not path.is_file():
-        return None
-    try:
-        refuse_changes(folder, read_config(folder), settings)
-        resumed = ResumePoint.read(path)
-        resumed.check_epochs(settings.trainer.max_epochs, finished=False)
-    except UserError as error:
-        log.warning(f"{folder} is trained anew: {error}")
-        return None
     return resumed
 
 

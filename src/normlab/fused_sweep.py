@@ -4,47 +4,30 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Hashable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from normlab.app import objective, write_start
+from normlab.app import objective
 from normlab.assembly import lightning_trainer, load_table, make_classifier, make_data
 from normlab.cluster import submit
 from normlab.config import Settings
-from normlab.config.data import DataSettings
-from normlab.data.table import Table
 from normlab.errors import UserError
-from normlab.training.environment import choose_threads, quiet_lightning
-from normlab.training.progress import SweepProgress, bar
-from normlab.training.run_folder import RunFolder, clear, finished_result
+from normlab.sweep_runs import Run, Tables, measure_trained, train_group
+from normlab.training.environment import quiet_lightning
+from normlab.training.progress import bar
+from normlab.training.run_folder import finished_result
 from normlab.training.stacked.grouping import stacking_key, why_alone
 from normlab.training.stacked.member import Member
 from normlab.training.stacked.memory import runs_that_fit
-from normlab.training.stacked.train import train_stack
+from normlab.unfinished import find_unfinished
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Run:
-    """What to train, and where to.
-
-    Attributes:
-        name: for messages.
-        prepare: makes the folder and writes what belongs there before training.
-    """
-
-    settings: Settings
-    folder: Path
-    name: str
-    prepare: Callable[[], None]
 
 
 def train_runs(
@@ -56,7 +39,8 @@ def train_runs(
 ) -> list[float]:
     """Trains the runs, stacked where they share a shape.
 
-    A run that had finished in its folder is not trained again.
+    A run that had finished in its folder is not trained again, and one that had begun goes on: in
+    the stack that it trained in, or from its own last checkpoint.
 
     Args:
         alone: trains the run of this position by itself, and returns its objective.
@@ -81,8 +65,25 @@ def train_runs(
             outcomes[i] = objective(done)
     if outcomes:
         log.info(f"{len(outcomes)} of {len(runs)} runs had finished and are kept")
+    left = find_unfinished(
+        (i, run.folder, run.settings) for i, run in enumerate(runs) if i not in outcomes
+    )
+    runs = [
+        replace(run, stack=left.stacked[i].path) if i in left.stacked else run
+        for i, run in enumerate(runs)
+    ]
+    trained = measure_trained(runs, left.own)
+    if trained:
+        log.info(f"{len(trained)} runs had trained all their epochs")
+    outcomes |= trained
     waiting = [i for i in range(len(runs)) if i not in outcomes]
-    groups = [part for group in _groups(runs, waiting) for part in _parts(runs, group, max_runs)]
+    if left.stacked:
+        log.info(f"{len(left.stacked)} runs go on where they were ended")
+    groups = [
+        part
+        for group in _groups(runs, waiting, apart=left.own)
+        for part in _parts(runs, group, max_runs)
+    ]
     epochs = sum(runs[i].settings.trainer.max_epochs for i in waiting)
     shown = any(runs[i].settings.trainer.enable_progress_bar for i in waiting)
     with bar(epochs, " epochs", not shown) as progress, logging_redirect_tqdm():
@@ -119,53 +120,15 @@ def _train_stacks(
             progress.update(len(group) * runs[group[0]].settings.trainer.max_epochs)
 
 
-def train_group(runs: Sequence[Run], progress: tqdm | None = None) -> list[float]:
-    """Trains runs of one shape as one, into their folders; returns their objectives."""
-    settings = runs[0].settings
-    tables = _Tables()
-    members = []
-    for run in runs:
-        run.prepare()
-        clear(run.folder)
-        table = tables.load(run.settings)
-        folder = RunFolder(run.folder)
-        write_start(folder, run.settings, table)
-        data = make_data(run.settings, table)
-        kept = run.settings.trainer.enable_checkpointing
-        members.append(Member(make_classifier(run.settings, data), data, folder, kept))
-    n_rows = len(members[0].data.split.train)
-    rows_in_a_step = min(settings.data.batch_size or n_rows, n_rows)
-    choose_threads(len(members) * rows_in_a_step, settings.model.hidden)
-    trainer = lightning_trainer(
-        settings,
-        devices=1,  # "auto" would take all
-        callbacks=[] if progress is None else [SweepProgress(progress, len(members))],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=progress is not None,
-    )
-    stopping = settings.early_stopping
-    results = train_stack(members, trainer, stopping.patience, stopping.min_delta)
-    return [objective(result.to_dict()) for result in results]
+def _groups(
+    runs: Sequence[Run], waiting: Sequence[int], apart: Container[int] = ()
+) -> list[list[int]]:
+    """Positions of the runs that share a shape; all data is read and split on the way.
 
-
-class _Tables:
-    """Reads each table once, however many runs train on it."""
-
-    def __init__(self) -> None:
-        self._read: dict[str, Table] = {}
-
-    def load(self, settings: Settings) -> Table:
-        source = settings.data.model_dump(exclude=set(DataSettings.model_fields))
-        key = repr(source)
-        if key not in self._read:
-            self._read[key] = load_table(settings)
-        return self._read[key]
-
-
-def _groups(runs: Sequence[Run], waiting: Sequence[int]) -> list[list[int]]:
-    """Positions of the runs that share a shape; all data is read and split on the way."""
-    tables = _Tables()
+    Args:
+        apart: positions of runs that share no stack, whatever their shape.
+    """
+    tables = Tables()
     groups: dict[Hashable, list[int]] = {}
     for i in waiting:
         run = runs[i]
@@ -174,7 +137,8 @@ def _groups(runs: Sequence[Run], waiting: Sequence[int]) -> list[list[int]]:
         except UserError as error:
             raise UserError(f"{run.name}: {error}") from error
         sizes = (len(split.train), len(split.val), len(split.test))
-        groups.setdefault((stacking_key(run.settings), sizes), []).append(i)
+        origin = i if i in apart else run.stack
+        groups.setdefault((stacking_key(run.settings), sizes, origin), []).append(i)
     return list(groups.values())
 
 
@@ -184,6 +148,8 @@ def _parts(runs: Sequence[Run], group: list[int], max_runs: int | None) -> list[
     device = _device(settings)
     if why_alone(settings):
         return [[i] for i in group]
+    if max_runs is None and runs[group[0]].stack is not None:
+        return [group]  # as it was, for the same bits
     if max_runs is None:
         data = make_data(settings, load_table(settings))
         max_runs = runs_that_fit(Member(make_classifier(settings, data), data), device)
@@ -200,6 +166,6 @@ def _device(settings: Settings) -> torch.device:
 
 
 def _why_alone(runs: Sequence[Run], group: list[int]) -> str | None:
-    if len(group) == 1:
+    if len(group) == 1 and runs[group[0]].stack is None:
         return why_alone(runs[group[0]].settings) or "no other run shares its stack"
     return None

@@ -49,14 +49,11 @@ class ResumePoint:
                 "a run goes on from its last.ckpt"
             )
         try:
-            seconds, lengths = point.seconds, point.lengths
-            sound = point.epochs >= 0 and seconds >= 0
-            sound &= all(isinstance(n, int) and n >= 0 for n in lengths.values())
-            sound &= all("/" not in name for name in lengths)
+            lengths = point.lengths
+            if point.epochs < 0 or point.seconds < 0 or not all(n >= 0 for n in lengths.values()):
+                raise ValueError("a number below 0")
         except (KeyError, TypeError, ValueError, AttributeError):
-            sound = False
-        if not sound:
-            raise UserError(f"{path} is a damaged checkpoint")
+            raise UserError(f"{path} is a damaged checkpoint") from None
         return point
 
     @property

@@ -4,7 +4,7 @@ config.yaml       the resolved settings
 provenance.json   versions, the git commit, the data's SHA-256
 metrics.csv       a row an epoch
 events.out...     the same for TensorBoard, with the settings and final metrics (HParams)
-checkpoints/      best.ckpt, last.ckpt
+checkpoints/      best.ckpt, last.ckpt; stack.ckpt while runs train as one
 result.json       the figures of the checkpoint that it names
 """
 
@@ -36,6 +36,7 @@ METRICS = "metrics.csv"
 RESULT = "result.json"
 BEST = "checkpoints/best.ckpt"
 LAST = "checkpoints/last.ckpt"
+STACK = "checkpoints/stack.ckpt"
 EVENTS = "events.out.tfevents.*"
 # TensorBoard goes by the alphabet: HParams shows the first five metrics until others are ticked,
 # hence the final figures come first; Scalars opens the first two groups of tags, hence no `lr` of

@@ -22,8 +22,9 @@ from torch import Tensor
 from normlab.app import write_start
 from normlab.assembly import load_table, make_classifier, make_data, make_trainer
 from normlab.config import Settings
-from normlab.fused_sweep import Run, train_group
+from normlab.sweep_runs import Run, train_group
 from normlab.training.environment import quiet_lightning
+from normlab.training.resume import ENTRY
 from normlab.training.run_folder import BEST, LAST, RunFolder
 from normlab.training.single import train
 from normlab.training.stacked import batches
@@ -131,7 +132,9 @@ def metrics_of(folder: Path) -> dict[str, list[float]]:
 
 
 def checkpoint_of(folder: Path, name: str = LAST) -> dict[str, Any]:
-    return torch.load(folder / name, weights_only=True)
+    checkpoint = torch.load(folder / name, weights_only=True)
+    checkpoint.pop(ENTRY, None)  # times, and lengths of files
+    return checkpoint
 
 
 def result_of(folder: Path) -> dict[str, Any]:

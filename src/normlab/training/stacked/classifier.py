@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,14 +41,16 @@ class StackedClassifier(LightningModule):
         super().__init__()
         self.stack = Stack([member.classifier for member in members])
         self.members = list(members)
+        self._n_runs = len(members)
         self.patience = patience
         self.min_delta = min_delta
         self._data = data
         self._best: list[Tensor] = []
-        self._best_loss = torch.empty(0)
-        self._best_epoch = torch.empty(0)
+        self._best_loss = torch.zeros(len(members))
+        self._best_epoch = torch.zeros(len(members))
         self._waited = torch.zeros(len(members), dtype=torch.int64)
         self._awaited = torch.full((len(members),), math.inf, dtype=torch.float64)
+        self._restored: dict[str, Any] | None = None
         self._train: list[Batch] = []
         self._val: list[Batch] = []
 
@@ -138,6 +141,31 @@ class StackedClassifier(LightningModule):
         self._waited = (self._waited + finite).where(~improved, 0)
         return (self._waited >= self.patience) | ~finite
 
+    def state(self) -> dict[str, Any]:
+        """What the runs remember beside their weights, (runs, ...) each; for `restore`."""
+        return {
+            "best": self._best,
+            "best_loss": self._best_loss,
+            "best_epoch": self._best_epoch,
+            "waited": self._waited,
+            "awaited": self._awaited,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Lightning converts the module to trainer.precision after it has loaded the weights.
+        self.to(checkpoint["state_dict"]["stack.weights"].dtype)
+        self._restored = checkpoint["stack"]["state"]
+
+    def on_train_start(self) -> None:
+        self._started_at = time.monotonic()
+        if self._restored is not None:
+            self._best = [value.to(self.device) for value in self._restored["best"]]
+            self._best_loss = self._restored["best_loss"]
+            self._best_epoch = self._restored["best_epoch"]
+            self._waited = self._restored["waited"]
+            self._awaited = self._restored["awaited"]
+            self._restored = None
+
     def _early_stopping_state(self, run: int, loss: float) -> dict[str, Any]:
         """What the callback of a single run would have saved, after a last val/loss."""
         if self.patience is None:
@@ -159,8 +187,10 @@ class StackedClassifier(LightningModule):
         template = self.trainer._checkpoint_connector.dump_checkpoint()
         optimizer = self._optimizer
         stack = self.stack
+        seconds = (time.monotonic() - self._started_at) / self._n_runs
         for run in stopped.nonzero().flatten().tolist():
             self.members[run].finish(
+                seconds=seconds,
                 epochs=self.current_epoch + 1,
                 best=stack.state_of(run, self._best),
                 best_loss=float(self._best_loss[run]),

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from torch import Tensor
 
 from normlab.data.module import TableDataModule
 from normlab.model.checkpoint import PREFIX, describe, weights_checkpoint
 from normlab.model.classifier import Classifier, make_optimizer, make_scheduler
 from normlab.training.result import Result, measure
+from normlab.training.resume import ENTRY, ResumePoint, run_entry
 from normlab.training.run_folder import BEST, LAST, RunFolder
 
 FLUSH_SECONDS = 10.0  # between two writings of metrics: hundreds of files take a while
@@ -29,6 +31,7 @@ class Member:
         keep_checkpoints: whether best.ckpt and last.ckpt are written.
         schedule: the learning rate of each epoch, and after the last one.
         result: None until it has left the stack.
+        seconds: its share of the time that the stack had taken when it left.
     """
 
     classifier: Classifier
@@ -38,6 +41,7 @@ class Member:
     schedule: list[float] = field(default_factory=list)
     epochs: int = 0
     result: Result | None = None
+    seconds: float = 0.0
 
     def log(self, epoch: int, record: dict[str, float]) -> None:
         """An epoch's metrics; `epoch` counts from 1."""
@@ -49,6 +53,7 @@ class Member:
         self,
         *,
         epochs: int,
+        seconds: float,
         best: dict[str, Tensor],
         best_loss: float,
         best_epoch: int,
@@ -60,11 +65,12 @@ class Member:
 
         Args:
             epochs: number of epochs trained.
+            seconds: this run's share of the time until now.
             best, last: state_dicts of the network.
             optimizer_state: as `torch.optim` has it.
             template: the stack's own checkpoint, for the state of Lightning's loops.
         """
-        self.epochs = epochs
+        self.epochs, self.seconds = epochs, seconds
         remembered = self.classifier.best
         remembered.weights, remembered.loss, remembered.epoch = best, best_loss, best_epoch
         network, schema = self.classifier.network, self.classifier.schema
@@ -106,7 +112,16 @@ class Member:
             "normlab": describe(self.classifier.network, self.classifier.schema),
             "best": self.classifier.best.state_dict(),
         }
+        if self.folder is not None:
+            reasons = (state["stopping_reason"] for state in template["callbacks"].values())
+            stopped = any(reason != EarlyStoppingReason.NOT_STOPPED.value for reason in reasons)
+            own[ENTRY] = run_entry(self.folder, self.seconds, stopped)
         return {**template, **own}
+
+    def take(self, point: ResumePoint) -> None:
+        """Takes what the run has come to from its own last checkpoint, of all its epochs."""
+        self.epochs, self.seconds = point.epochs, point.seconds
+        self.classifier.on_load_checkpoint(point.checkpoint)
 
     @torch.no_grad()
     def evaluate(self, seconds: float) -> Result:

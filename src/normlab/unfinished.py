@@ -1,0 +1,88 @@
+"""How the runs of a sweep that was ended go on: from what each of them has left."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from normlab.config import Settings
+from normlab.continuing import read_config, refuse_changes
+from normlab.errors import UserError
+from normlab.training.resume import ResumePoint
+from normlab.training.run_folder import LAST, STACK
+from normlab.training.stacked.resume import StackPoint
+
+log = logging.getLogger(__name__)
+
+
+def unfinished(folder: Path, settings: Settings) -> ResumePoint | None:
+    """Where a run goes on; None where it has left no checkpoint of its own of these settings."""
+    path = folder / LAST
+    if not path.is_file():
+        return None
+    try:
+        refuse_changes(folder, read_config(folder), settings)
+        resumed = ResumePoint.read(path)
+        resumed.check_epochs(settings.trainer.max_epochs, finished=False)
+    except UserError as error:
+        log.warning(f"{folder} is trained anew: {error}")
+        return None
+    return resumed
+
+
+@dataclass
+class Unfinished:
+    """Which of some runs go on, by their positions.
+
+    Attributes:
+        stacked: in the stack that they trained in.
+        own: from their own last checkpoint, of all their epochs or of some.
+    """
+
+    stacked: dict[int, StackPoint] = field(default_factory=dict)
+    own: dict[int, ResumePoint] = field(default_factory=dict)
+
+
+def find_unfinished(runs: Iterable[tuple[int, Path, Settings]]) -> Unfinished:
+    """Looks through folders for checkpoints of stacks and of runs.
+
+    A stack's checkpoint comes first: its runs repeat the epochs since then together, to the same
+    bits, also those that have left it after that.
+
+    Args:
+        runs: position, folder and settings of each.
+    """
+    runs = list(runs)
+    found = Unfinished()
+    stacks: dict[Path, StackPoint] = {}
+    for _, folder, _ in runs:
+        path = folder / STACK
+        if not path.is_file():
+            continue
+        try:
+            point = StackPoint.read(path)
+        except UserError as error:
+            log.warning(str(error))
+            continue
+        stacks |= {one.resolve(): point for one in point.folders}
+    for i, folder, settings in runs:
+        stack = stacks.get(folder.resolve())
+        if stack is not None:
+            if _goes_on(folder, settings, stack):
+                found.stacked[i] = stack
+            continue
+        own = unfinished(folder, settings)
+        if own is not None:
+            found.own[i] = own
+    return found
+
+
+def _goes_on(folder: Path, settings: Settings, point: StackPoint) -> bool:
+    try:
+        refuse_changes(folder, read_config(folder), settings)
+    except UserError as error:
+        log.warning(f"{folder} is trained anew: {error}")
+        return False
+    return point.epochs <= settings.trainer.max_epochs
