@@ -22,15 +22,18 @@ from normlab.data.module import TableDataModule
 from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.hydra_folder import discard
+from normlab.interruption import Interrupted, how_to_go_on, tell
 from normlab.messages import fail
 from normlab.processes import is_first
 from normlab.provenance import provenance
 from normlab.summary import headline, summary
+from normlab.training.checkpoints import Checkpoints
 from normlab.training.environment import choose_threads, quiet_lightning
 from normlab.training.ranks import forks
 from normlab.training.resume import ResumePoint
 from normlab.training.run_folder import (
     CONFIG,
+    LAST,
     PROVENANCE,
     RESULT,
     RunFolder,
@@ -60,6 +63,19 @@ class Prepared:
     trainer: Trainer
     writes: bool = True
     resumed: ResumePoint | None = None
+
+    @property
+    def written_epochs(self) -> int | None:
+        """Number of epochs in the last checkpoint that was written; None without checkpoints."""
+        for callback in self.trainer.checkpoint_callbacks:
+            if isinstance(callback, Checkpoints):
+                return callback.written_epoch
+        return None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the run has left a checkpoint to go on from."""
+        return self.written_epochs is not None and (self.folder.path / LAST).exists()
 
 
 def run(config: DictConfig) -> float:
@@ -95,14 +111,23 @@ def run(config: DictConfig) -> float:
             resumed = asked_for(settings, writes)
         prepared = prepare(settings, folder, writes, resumed)
         refuse_to_start_anew(prepared, of_sweep)
-    except UserError as error:
+    except (UserError, Interrupted) as error:
         if writes and resumed is None and not (folder / CONFIG).exists():
             discard(folder, hydra.job.name)
+        if isinstance(error, Interrupted):
+            raise
         refuse(error, of_sweep)
+    home = Path(hydra.sweep.dir) if of_sweep else folder
     try:
         return execute(prepared)
     except UserError as error:
-        refuse(error, of_sweep)
+        hint = f"\n{how_to_go_on(home)}" if prepared.goes_on and not of_sweep else ""
+        refuse(UserError(f"{error}{hint}"), of_sweep)
+    except Interrupted as end:
+        if writes and prepared.goes_on:
+            n, of = prepared.written_epochs, settings.trainer.max_epochs
+            tell(end, f"epoch {n} of {of} is in {LAST}", home)
+        raise
 
 
 def refuse(error: UserError, of_sweep: bool) -> NoReturn:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from normlab.errors import UserError
+from normlab.interruption import catch_signals
 from normlab.processes import is_echo
 from normlab.quoting import hydra_quoted, shell_quoted
 
@@ -42,19 +42,13 @@ def front_door() -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name may be beyond the terminal's alphabet
         sys.stdout.reconfigure(errors="backslashreplace")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+    catch_signals()
     try:
         yield
     except UserError as error:
         fail(error)
     except HydraException as error:
         fail(UserError(explain(error)))
-
-
-def _end(number: int, frame: object) -> NoReturn:
-    """Unwinds the stack, so that every `finally` on the way runs."""
-    raise SystemExit(128 + number)
 
 
 def explain(error: HydraException) -> str:

@@ -7,6 +7,7 @@ import time
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from normlab.interruption import asked_to_end, end_if_asked
 from normlab.model.checkpoint import weights_checkpoint
 from normlab.model.classifier import Classifier
 from normlab.training.resume import ENTRY, ResumePoint, run_entry
@@ -25,6 +26,9 @@ class Checkpoints(Checkpoint):
             every epoch's end. The first epoch and the last one are always written, and last.ckpt
             before the first, so that a run that has begun can always go on.
         resumed: where the run goes on; None at its beginning.
+
+    Attributes:
+        written_epoch: number of epochs finished in the last.ckpt that was written.
     """
 
     def __init__(
@@ -38,7 +42,7 @@ class Checkpoints(Checkpoint):
         self.every_n_seconds = every_n_seconds
         self._resumed = resumed
         self._started_at = self._epoch_at = self._written_at = time.monotonic()
-        self._written_epoch = 0
+        self.written_epoch = 0 if resumed is None else resumed.epochs
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._started_at = self._epoch_at = time.monotonic()
@@ -47,7 +51,7 @@ class Checkpoints(Checkpoint):
         else:
             self._started_at -= self._resumed.seconds
         self._written_at = time.monotonic()
-        self._written_epoch = trainer.current_epoch
+        self.written_epoch = trainer.current_epoch
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         now = time.monotonic()
@@ -56,14 +60,15 @@ class Checkpoints(Checkpoint):
         self._epoch_at = now
         first = trainer.current_epoch == 0
         ends = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
-        due = first or ends or since >= self.every_n_seconds
+        due = first or ends or asked_to_end() or since >= self.every_n_seconds
         # Writing begins and ends together, and no two processes' clocks agree.
         if trainer.strategy.reduce_boolean_decision(due, all=False):
             self._write(trainer, pl_module, trainer.current_epoch + 1)
+        end_if_asked()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Training may also end by `max_steps` or `max_time`, which no epoch's end foretells."""
-        if self._written_epoch != trainer.current_epoch:
+        if self.written_epoch != trainer.current_epoch:
             self._write(trainer, pl_module, trainer.current_epoch)
 
     def _write(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
@@ -76,7 +81,7 @@ class Checkpoints(Checkpoint):
                 weights_checkpoint(pl_module.network, pl_module.schema, best.weights, best.epoch),
             )
         self._written_at = time.monotonic()
-        self._written_epoch = epoch
+        self.written_epoch = epoch
 
     def _write_last(self, trainer: Trainer, pl_module: LightningModule, stopped: bool) -> None:
         # `trainer.save_checkpoint` writes as well, but does not force the file to the disk.

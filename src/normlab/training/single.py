@@ -9,6 +9,7 @@ from lightning import Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from normlab.data.module import TableDataModule
+from normlab.interruption import until_epoch_end
 from normlab.model.classifier import Classifier
 from normlab.training.checkpoints import Checkpoints
 from normlab.training.ranks import fit_on_ranks
@@ -70,7 +71,8 @@ def _fit(
         trainer.strategy.checkpoint_io = AlreadyRead(resumed.checkpoint)
     if trainer.world_size > 1:
         return fit_on_ranks(data, model, trainer, path)
-    trainer.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
+    with until_epoch_end(waits=bool(trainer.checkpoint_callbacks)):
+        trainer.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
     return trainer.current_epoch
 
 

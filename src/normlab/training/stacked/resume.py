@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from normlab.errors import UserError
+from normlab.interruption import asked_to_end, end_if_asked
 from normlab.model.checkpoint import FORMAT, read_checkpoint
 from normlab.training.run_folder import STACK
 from normlab.training.stacked.classifier import StackedClassifier
@@ -65,8 +66,9 @@ class StackCheckpoints(Checkpoint):
         since = now - self._written_at + (now - self._epoch_at)  # one more could be too long
         self._epoch_at = now
         ends = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
-        if not ends and since >= self.every_n_seconds:
+        if not ends and (asked_to_end() or since >= self.every_n_seconds):
             self._write(trainer, pl_module)
+        end_if_asked()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.path.unlink(missing_ok=True)

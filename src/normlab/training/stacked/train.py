@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from lightning import Trainer
 
+from normlab.interruption import until_epoch_end
 from normlab.training.result import Result
 from normlab.training.single import AlreadyRead
 from normlab.training.stacked.batches import StackedData
@@ -44,6 +45,7 @@ def train_stack(
     if resumed is not None:
         path, before = resumed.path, resumed.seconds
         trainer.strategy.checkpoint_io = AlreadyRead(resumed.of_rows(rows))
-    trainer.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
+    with until_epoch_end(waits=bool(trainer.checkpoint_callbacks)):
+        trainer.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
     seconds = (time.perf_counter() - started + before) / len(members)
     return [member.evaluate(seconds) for member in members]
