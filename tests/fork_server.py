@@ -7,6 +7,7 @@ started, and later how it ended.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -14,12 +15,14 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+QUIET = "trainer.enable_progress_bar=false"
 
 
 def main() -> None:
@@ -33,7 +36,11 @@ def main() -> None:
     import normlab.sweep_report  # noqa: F401
 
     torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"
+    answers = os.dup(1)
+    os.dup2(2, 1)  # what a first run says, that warms up what is made once in a process
+    with tempfile.TemporaryDirectory() as folder:
+        _run([f"hydra.run.dir={folder}/run", "trainer.max_epochs=1", "data.rows=50", QUIET], "")
+    os.dup2(answers, 1)
     _answer(ready=True)
     children: set[int] = set()
     while True:
@@ -98,7 +105,7 @@ class Started:
     server: ForkServer
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        if self.pid not in self.server.statuses:
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
             os.kill(self.pid, number)
 
     def wait(self, timeout: float = 60.0) -> int:
@@ -130,7 +137,13 @@ class ForkServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONWARNINGS": "ignore"},
+            stderr=subprocess.DEVNULL,
+            env={
+                **os.environ,
+                "PYTHONWARNINGS": "ignore",
+                "OMP_NUM_THREADS": "1",
+                "CUDA_VISIBLE_DEVICES": "",  # what a process has opened there, its forks cannot use
+            },
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

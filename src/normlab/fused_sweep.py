@@ -66,7 +66,8 @@ def train_runs(
     if outcomes:
         log.info(f"{len(outcomes)} of {len(runs)} runs had finished and are kept")
     left = find_unfinished(
-        (i, run.folder, run.settings) for i, run in enumerate(runs) if i not in outcomes
+        (run.folder for run in runs),
+        ((i, run.folder, run.settings) for i, run in enumerate(runs) if i not in outcomes),
     )
     runs = [
         replace(run, stack=left.stacked[i].path) if i in left.stacked else run

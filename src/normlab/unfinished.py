@@ -45,19 +45,21 @@ class Unfinished:
     own: dict[int, ResumePoint] = field(default_factory=dict)
 
 
-def find_unfinished(runs: Iterable[tuple[int, Path, Settings]]) -> Unfinished:
+def find_unfinished(
+    folders: Iterable[Path], waiting: Iterable[tuple[int, Path, Settings]]
+) -> Unfinished:
     """Looks through folders for checkpoints of stacks and of runs.
 
     A stack's checkpoint comes first: its runs repeat the epochs since then together, to the same
     bits, also those that have left it after that.
 
     Args:
-        runs: position, folder and settings of each.
+        folders: of all runs, also finished ones: a stack's checkpoint lies with any of its runs.
+        waiting: position, folder and settings of each run that has no result.
     """
-    runs = list(runs)
     found = Unfinished()
     stacks: dict[Path, StackPoint] = {}
-    for _, folder, _ in runs:
+    for folder in folders:
         path = folder / STACK
         if not path.is_file():
             continue
@@ -66,8 +68,11 @@ def find_unfinished(runs: Iterable[tuple[int, Path, Settings]]) -> Unfinished:
         except UserError as error:
             log.warning(str(error))
             continue
-        stacks |= {one.resolve(): point for one in point.folders}
-    for i, folder, settings in runs:
+        for one in point.folders:
+            before = stacks.get(one.resolve())
+            if before is None or before.epochs < point.epochs:
+                stacks[one.resolve()] = point
+    for i, folder, settings in waiting:
         stack = stacks.get(folder.resolve())
         if stack is not None:
             if _goes_on(folder, settings, stack):

@@ -20,7 +20,7 @@ from torch import Tensor
 from normlab.errors import UserError
 from normlab.interruption import asked_to_end, end_if_asked
 from normlab.model.checkpoint import FORMAT, read_checkpoint
-from normlab.training.run_folder import STACK
+from normlab.training.run_folder import STACK, RunFolder
 from normlab.training.stacked.classifier import StackedClassifier
 from normlab.training.stacked.member import Member
 
@@ -45,8 +45,11 @@ class StackCheckpoints(Checkpoint):
         resumed: StackPoint | None = None,
     ) -> None:
         super().__init__()
-        self._folders = [member.folder for member in members if member.folder is not None]
-        self.path = self._folders[0].path / STACK
+        folders = [member.folder for member in members if member.folder is not None]
+        self._home = folders[0]
+        if resumed is not None and len(resumed.folders) == len(members):
+            self._home = RunFolder(resumed.path.parent.parent)  # of a run that may have left
+        self.path = self._home.path / STACK
         self.every_n_seconds = every_n_seconds
         self._resumed = resumed
         self._started_at = self._epoch_at = self._written_at = time.monotonic()
@@ -87,7 +90,7 @@ class StackCheckpoints(Checkpoint):
             "seconds": time.monotonic() - self._started_at,
             "state": pl_module.state(),
         }
-        self._folders[0].save_checkpoint(STACK, checkpoint)
+        self._home.save_checkpoint(STACK, checkpoint)
         self._written_at = time.monotonic()
 
 
