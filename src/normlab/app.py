@@ -30,6 +30,7 @@ from normlab.summary import headline, summary
 from normlab.training.checkpoints import Checkpoints
 from normlab.training.environment import choose_threads, quiet_lightning
 from normlab.training.ranks import forks
+from normlab.training.result import Result
 from normlab.training.resume import ResumePoint
 from normlab.training.run_folder import (
     CONFIG,
@@ -119,7 +120,7 @@ def run(config: DictConfig) -> float:
         refuse(error, of_sweep)
     home = Path(hydra.sweep.dir) if of_sweep else folder
     try:
-        return execute(prepared)
+        result = execute(prepared)
     except UserError as error:
         hint = f"\n{how_to_go_on(home)}" if prepared.goes_on and not of_sweep else ""
         refuse(UserError(f"{error}{hint}"), of_sweep)
@@ -128,6 +129,11 @@ def run(config: DictConfig) -> float:
             n, of = prepared.written_epochs, settings.trainer.max_epochs
             tell(end, f"epoch {n} of {of} is in {LAST}", home)
         raise
+    if result.diverged is not None:
+        if not of_sweep:
+            fail(UserError(result.diverged))
+        log.warning(f"job {hydra.job.num}: {result.diverged}")
+    return objective(result.to_dict())
 
 
 def refuse(error: UserError, of_sweep: bool) -> NoReturn:
@@ -210,8 +216,8 @@ def refuse_to_start_anew(prepared: Prepared, of_sweep: bool) -> None:
         )
 
 
-def execute(prepared: Prepared) -> float:
-    """Trains, and leaves the run's files and a summary; returns the objective."""
+def execute(prepared: Prepared) -> Result:
+    """Trains, and leaves the run's files and a summary."""
     settings, data = prepared.settings, prepared.data
     folder, trainer = prepared.folder, prepared.trainer
     choose_threads(data.batch_size or len(data.split.train), settings.model.hidden)
@@ -234,8 +240,8 @@ def execute(prepared: Prepared) -> float:
     result = train(data, model, trainer, resumed)
     if prepared.writes:
         folder.write_result(result.to_dict())
-        print(summary(result, folder.path))
-    return objective(result.to_dict())
+        print(summary(result, folder.path), flush=True)
+    return result
 
 
 def warn_of_scales(settings: Settings, table: Table) -> None:

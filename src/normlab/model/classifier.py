@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,6 +16,12 @@ from normlab.data.batches import Batch, SharedBatch
 from normlab.data.schema import Schema
 from normlab.model.best import BestWeights
 from normlab.model.checkpoint import describe
+from normlab.model.divergence import (
+    explanation,
+    first_not_finite,
+    rows_of_batch,
+    weights_finite,
+)
 from normlab.model.metrics import METRICS, binary_metrics
 from normlab.model.network import Network
 from normlab.seeding import Stream, epoch_seed
@@ -60,6 +67,7 @@ class Classifier(LightningModule):
         self.schema = schema
         self.best = BestWeights()
         self.loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(pos_weight))
+        self.diverged: str | None = None  # how, where its loss has turned nan or infinite
         self._lr = lr
         self._train: list[Batch] = []
         self._val: list[Batch] = []
@@ -99,9 +107,37 @@ class Classifier(LightningModule):
         for name, batches in (("train", self._train), ("val", self._val)):
             if batches:
                 record |= epoch_record(name, self._of_all_ranks(batches))
-                batches.clear()
+        if not self._finite(record):
+            self.diverged = self._how_diverged(record)
+            self.trainer.should_stop = True
+        self._train.clear()
+        self._val.clear()
         self._publish(record)
-        self.best.update(self.network, record.get("val/loss"), self.current_epoch)
+        if self.diverged is None or not self.best.weights:
+            self.best.update(self.network, record.get("val/loss"), self.current_epoch)
+
+    def _finite(self, record: dict[str, float]) -> bool:
+        """Whether the losses are numbers, and so the weights that made the last of them."""
+        if not math.isfinite(record.get("train/loss", 0.0)):
+            return False
+        last = record.get("val/loss")
+        return weights_finite(self.network) if last is None else math.isfinite(last)
+
+    def _how_diverged(self, record: dict[str, float]) -> str:
+        losses = (self.loss(logits, labels) for logits, labels in self._train)
+        position = first_not_finite(losses)
+        losses = (record.get("train/loss", 0.0), record.get("val/loss", math.nan))
+        steps = len(self._train)
+        batch = steps - 1 if position is None else position
+        return explanation(
+            self.network,
+            self.schema,
+            rows_of_batch(self.trainer.train_dataloader or [], batch),
+            loss=next(loss for loss in losses if not math.isfinite(loss)),
+            epoch=self.current_epoch + 1,
+            step=self.global_step - steps + batch + 1,
+            lr=self._lr,
+        )
 
     def _of_all_ranks(self, batches: list[Batch]) -> list[Batch]:
         several = self.trainer.world_size > 1

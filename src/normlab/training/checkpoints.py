@@ -73,9 +73,12 @@ class Checkpoints(Checkpoint):
 
     def _write(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
         assert isinstance(pl_module, Classifier)
-        self._write_last(trainer, pl_module, trainer.should_stop)
+        best = pl_module.best
+        if pl_module.diverged is None:
+            self._write_last(trainer, pl_module, trainer.should_stop)
+        elif best.epoch == epoch:  # none was good: last.ckpt holds the beginning
+            return
         if trainer.is_global_zero:
-            best = pl_module.best
             self.folder.save_checkpoint(
                 BEST,
                 weights_checkpoint(pl_module.network, pl_module.schema, best.weights, best.epoch),

@@ -44,6 +44,7 @@ def fit_on_ranks(
         trainer.precision_plugin.convert_module(model)  # as it was in the children
     handed: Any = trainer.callback_metrics.pop(Handover.KEY)
     model.best.load_state_dict(handed["best"])
+    model.diverged = handed["diverged"]
     return handed["epochs"]
 
 
@@ -71,7 +72,11 @@ class Handover(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
-        handed: Any = {"best": pl_module.best.state_dict(), "epochs": trainer.current_epoch}
+        handed: Any = {
+            "best": pl_module.best.state_dict(),
+            "epochs": trainer.current_epoch,
+            "diverged": pl_module.diverged,
+        }
         trainer.callback_metrics[self.KEY] = handed
 
 

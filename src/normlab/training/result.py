@@ -26,6 +26,7 @@ class Result:
         epochs: number of epochs trained.
         seconds: duration of the training.
         rows_per_second: training rows passed in a second, validation and logging included.
+        diverged: how, where the loss turned nan or infinite and ended the run; else None.
     """
 
     checkpoint: str | None
@@ -37,6 +38,7 @@ class Result:
     epochs: int
     seconds: float
     rows_per_second: float
+    diverged: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

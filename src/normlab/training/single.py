@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from lightning import Trainer
@@ -54,8 +55,9 @@ def train(
             data,
             epochs=epochs,
             seconds=seconds,
-            checkpoint=BEST if kept else None,
+            checkpoint=BEST if kept and not never_good(model, epochs) else None,
         )
+        result = replace(result, diverged=model.diverged)
     result = trainer.strategy.broadcast(result)
     assert result is not None
     return result
@@ -74,6 +76,11 @@ def _fit(
     with until_epoch_end(waits=bool(trainer.checkpoint_callbacks)):
         trainer.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
     return trainer.current_epoch
+
+
+def never_good(model: Classifier, epochs: int) -> bool:
+    """Whether a run has diverged before an epoch gave weights to keep."""
+    return model.diverged is not None and model.best.epoch == epochs
 
 
 class AlreadyRead(TorchCheckpointIO):

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from torch import Tensor
 
 from normlab.model.classifier import Batch, make_scheduler
+from normlab.model.divergence import explanation, first_not_finite, rows_of_batch
 from normlab.model.metrics import METRICS, binary_metrics
 from normlab.seeding import Stream, epoch_seed
 from normlab.training.stacked.batches import StackedData
@@ -105,18 +106,48 @@ class StackedClassifier(LightningModule):
                 values = binary_metrics(logits, labels).tolist()
                 for record, row in zip(records, values, strict=True):
                     record |= {f"{name}/{m}": v for m, v in zip(METRICS, row, strict=True)}
-                batches.clear()
+        finite = self._finite(records)
+        self._note_diverged(finite, records)
+        self._train.clear()
+        self._val.clear()
         for member, record in zip(self.members, records, strict=True):
             member.log(self.current_epoch + 1, record)
         losses = [record.get("val/loss", math.nan) for record in records]
-        self._remember(losses)
-        stopped = self._stopped(losses)
+        self._remember(losses, finite)
+        stopped = self._stopped(losses) | ~finite
         if self.current_epoch + 1 == self.trainer.max_epochs:
             stopped[:] = True
         if stopped.any():
             self._leave(stopped, losses)
 
-    def _remember(self, losses: list[float]) -> None:
+    def _finite(self, records: list[dict[str, float]]) -> Tensor:
+        """As `Classifier._finite`, for all runs."""
+        names = ("train/loss", "val/loss")
+        losses = [[record.get(name, 0.0) for name in names] for record in records]
+        finite = torch.tensor(losses, dtype=torch.float64).isfinite().all(1)
+        if self._data.index["val"].shape[1] == 0:
+            finite &= self.stack.weights.detach().isfinite().all(1).cpu()
+        return finite
+
+    def _note_diverged(self, finite: Tensor, records: list[dict[str, float]]) -> None:
+        for run in (~finite).nonzero().flatten().tolist():
+            member = self.members[run]
+            batches = [(logits[run], labels[run]) for logits, labels in self._train]
+            losses = (member.classifier.loss.cpu()(z.cpu(), y.cpu()) for z, y in batches)
+            found = first_not_finite(losses)
+            batch = len(batches) - 1 if found is None else found
+            values = (records[run].get("train/loss", 0.0), records[run].get("val/loss", math.nan))
+            member.classifier.diverged = explanation(
+                member.classifier.network,
+                member.classifier.schema,
+                rows_of_batch(self.trainer.train_dataloader or [], batch)[run],
+                loss=next(value for value in values if not math.isfinite(value)),
+                epoch=self.current_epoch + 1,
+                step=self.global_step - len(batches) + batch + 1,
+                lr=member.schedule[self.current_epoch],
+            )
+
+    def _remember(self, losses: list[float], finite: Tensor) -> None:
         """As `BestWeights.update`, for all runs."""
         loss = torch.tensor(losses, dtype=torch.float64)
         if not self._best:
@@ -125,7 +156,7 @@ class StackedClassifier(LightningModule):
             return
         has_validation = self._data.index["val"].shape[1] > 0
         first = self._best_loss.isnan() & ~loss.isnan()
-        better = (loss < self._best_loss) | first | (not has_validation)
+        better = ((loss < self._best_loss) | first | (not has_validation)) & finite
         self._best_loss[better] = loss[better]
         self._best_epoch[better] = self.current_epoch + 1
         self.stack.update(self._best, better.to(self.device))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,6 +17,9 @@ from normlab.model.classifier import Classifier, make_optimizer, make_scheduler
 from normlab.training.result import Result, measure
 from normlab.training.resume import ENTRY, ResumePoint, run_entry
 from normlab.training.run_folder import BEST, LAST, RunFolder
+from normlab.training.single import never_good
+
+log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 10.0  # between two writings of metrics: hundreds of files take a while
 
@@ -76,8 +80,11 @@ class Member:
         network, schema = self.classifier.network, self.classifier.schema
         if self.folder is not None and self.keep_checkpoints:
             self.folder.flush()
-            self.folder.save_checkpoint(LAST, self._last(last, optimizer_state, template))
-            self.folder.save_checkpoint(BEST, weights_checkpoint(network, schema, best, best_epoch))
+            if self.classifier.diverged is None:
+                self.folder.save_checkpoint(LAST, self._last(last, optimizer_state, template))
+            if not never_good(self.classifier, epochs):
+                content = weights_checkpoint(network, schema, best, best_epoch)
+                self.folder.save_checkpoint(BEST, content)
 
     def _last(
         self, state: dict[str, Tensor], optimizer_state: dict[int, Any], template: dict[str, Any]
@@ -135,13 +142,18 @@ class Member:
         network.to(best[next(iter(dict(network.named_parameters())))])
         network.load_state_dict(best)
         kept = self.folder is not None and self.keep_checkpoints
-        self.result = measure(
+        kept = kept and not never_good(self.classifier, self.epochs)
+        result = measure(
             network,
             self.data,
             epochs=self.epochs,
             seconds=seconds,
             checkpoint=BEST if kept else None,
         )
+        self.result = replace(result, diverged=self.classifier.diverged)
+        if self.result.diverged is not None:
+            name = "a run" if self.folder is None else self.folder.path.name
+            log.warning(f"{name}: {self.result.diverged}")
         if self.folder is not None:
             self.folder.write_result(self.result.to_dict())
         return self.result
