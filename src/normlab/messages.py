@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -21,6 +22,13 @@ from normlab.quoting import hydra_quoted, shell_quoted
 
 if TYPE_CHECKING:
     from hydra.errors import HydraException
+
+
+# What a disk or its rights refuse; any other OSError is a defect of the program.
+OF_THE_DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+     errno.ENAMETOOLONG, errno.ENOTDIR}
+)  # fmt: skip
 
 
 def fail(error: Exception, status: int = 1) -> NoReturn:
@@ -49,6 +57,20 @@ def front_door() -> Iterator[None]:
         fail(error)
     except HydraException as error:
         fail(UserError(explain(error)))
+    except OSError as error:
+        if _folder_has_vanished():
+            fail(UserError("the working folder is gone: start the program from one that exists"))
+        if error.errno not in OF_THE_DISK:
+            raise
+        fail(UserError(f"{error.filename or 'the disk'}: {error.strerror}"))
+
+
+def _folder_has_vanished() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def explain(error: HydraException) -> str:

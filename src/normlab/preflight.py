@@ -13,7 +13,7 @@ from normlab.continuing import check_continuation
 from normlab.errors import UserError
 from normlab.messages import fail
 from normlab.processes import by_torchrun, is_first
-from normlab.quoting import shell_quoted
+from normlab.quoting import hydra_literal, shell_quoted
 from normlab.validation import parse_settings, without_hydra
 
 
@@ -33,8 +33,10 @@ class Preflight(Callback):
             elif settings.ckpt_path is not None:
                 check_continuation(Path(config.hydra.run.dir), settings)
                 keep_record(config)
-            else:
+            elif names_folder(config, "hydra.run.dir"):
                 refuse_occupied(Path(config.hydra.run.dir))
+            else:
+                own_folder(config, "run")
         except UserError as error:
             fail(error)
         except OmegaConfBaseException as error:  # hydra.run.dir=${...} that leads nowhere
@@ -49,6 +51,48 @@ class Preflight(Callback):
                     "trainer.strategy=ddp_fork"
                 )
             )
+        try:
+            if not names_folder(config, "hydra.sweep.dir"):
+                own_folder(config, "sweep")
+        except UserError as error:
+            fail(error)
+
+
+def names_folder(config: DictConfig, key: str) -> bool:
+    """Whether the command line chose the folder, by its name or by a group of Hydra's settings."""
+    return any(
+        override.lstrip("+").startswith(f"{key}=") for override in config.hydra.overrides.hydra
+    )
+
+
+def own_folder(config: DictConfig, kind: str) -> None:
+    """Makes the folder that the time names, with a number behind it where another has it.
+
+    Making it is what decides between programs that start in the same second.
+
+    Args:
+        kind: "run" or "sweep", of Hydra's part of the config.
+
+    Raises:
+        UserError: where no folder can be made.
+    """
+    named = Path(config.hydra[kind].dir)
+    folder, number = named, 1
+    while True:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+            break
+        except FileExistsError:
+            number += 1
+            folder = named.with_name(f"{named.name}_{number}")
+        except OSError as error:
+            raise UserError(f"Cannot make {folder}: {error.strerror}") from error
+    if folder != named:
+        with read_write(config), open_dict(config):
+            config.hydra[kind].dir = str(folder)
+            # Hydra composes the jobs of a sweep from these once more.
+            config.hydra.overrides.hydra.append(f"hydra.{kind}.dir={hydra_literal(str(folder))}")
 
 
 def withhold_folder(config: DictConfig) -> None:
