@@ -493,9 +493,17 @@ def test_a_bad_checkpoint_is_one_message_and_nothing_runs(
     assert str(run / LAST) in ended.err
     assert not planted.exists()
     after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    assert {p for p in after if p.name != "train.log"} == {p for p in before}
+    assert {p for p in after if p.name != "train.log"} == set(before)
     assert all(after[path] == before[path] for path in before)
     record_property("bad_files", 1)
+
+
+def refusal(path: Path) -> str | None:
+    try:
+        ResumePoint.read(path)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def test_any_bytes_at_all_are_a_message(
@@ -519,11 +527,8 @@ def test_any_bytes_at_all_are_a_message(
                 data[place:place] = chance.randbytes(chance.randrange(1, 20))
         fuzzed += len(data)
         path.write_bytes(data)
-        try:
-            ResumePoint.read(path)  # a changed bit within a weight's is no longer a bad file
-        except UserError as error:
-            assert str(path) in str(error)
-            assert "\n" not in str(error)
+        said = refusal(path)  # none where a bit of a number has changed: a good file, of others
+        assert said is None or (str(path) in said and "\n" not in said)
     record_property("bad_files", 300)
     record_property("bytes", fuzzed)
 
@@ -567,7 +572,10 @@ def test_no_setting_names_a_class(train: Train, finished_run: Path, tmp_path: Pa
 
 LISTENS = """
 import sys
-sys.addaudithook(lambda event, args: print("OPENED", event, args) if event == "socket.bind" else None)
+def heard(event, arguments):
+    if event == "socket.bind":
+        print("OPENED", arguments)
+sys.addaudithook(heard)
 """
 
 
@@ -632,8 +640,7 @@ from contextlib import contextmanager
 def told():
     with door():
         yield
-    n = len(sizes)
-    print("MEMORY", n, *(round(sizes[int(n * share)], 2) for share in (0.2, 0.6)), round(sizes[-1], 2))
+    print("MEMORY", len(sizes), sizes[len(sizes) // 5], sizes[-1])
 normlab.messages.front_door = told
 """
 
@@ -663,7 +670,7 @@ def test_memory_stays_flat(
     run = forks.run(*arguments, cwd=tmp_path, first=first)
     assert run.wait(timeout=500) == 0, run.text[-3000:]
     (line,) = (line for line in run.text.splitlines() if line.startswith("MEMORY"))
-    count, early, _, late = (float(word) for word in line.split()[1:])
+    count, early, late = (float(word) for word in line.split()[1:])
     assert count == 1000
     assert late < early * 1.1 + 10, line
     record_property(f"{name}_mb", f"{early:.0f} -> {late:.0f}")
