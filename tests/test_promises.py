@@ -72,7 +72,7 @@ def assert_identical(one: Any, other: Any, where: str = "") -> None:
         for i, (a, b) in enumerate(zip(one, other, strict=True)):
             assert_identical(a, b, f"{where}/{i}")
     else:
-        assert one == other, where
+        assert one == other or (one != one and other != other), where  # nan is nan
 
 
 def wait_for_training(run: Started) -> None:
@@ -128,7 +128,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(
         run = forks.run("resume=cut", cwd=tmp_path)
     assert run.wait() == 0, run.text
     if kills and epochs:
-        assert "goes on after epoch" in run.text or kills == 0, run.text
+        assert "goes on after epoch" in run.text, run.text
     assert_identical(numbers(tmp_path / "whole"), numbers(tmp_path / "cut"))
     before, after = (
         yaml.safe_load((tmp_path / name / "config.yaml").read_text()) for name in ("whole", "cut")
