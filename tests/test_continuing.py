@@ -85,7 +85,7 @@ def test_the_choice_of_another_group_is_seen(composed: Composed, settings: Settl
     given = spelled_out([f"resume={folder}", "normalization=quantile"])
     after = parse_settings(composed(*(one for one in given if not one.startswith("hydra."))))
     assert after.normalization.name == "quantile"
-    with pytest.raises(UserError, match="normalization.name=standardize before, quantile now"):
+    with pytest.raises(UserError, match=r"normalization\.name=standardize before, quantile now"):
         refuse_changes(folder, before, after)
 
 

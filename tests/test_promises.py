@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import pickle
 import random
+import re
 import signal
 import subprocess
 import time
@@ -33,7 +35,7 @@ Note = Callable[[str, object], None]
 SHORT = (QUIET, "trainer.max_epochs=12", "data.rows=300", "checkpoint.every_n_seconds=0")
 LAST = "checkpoints/last.ckpt"
 BEST = "checkpoints/best.ckpt"
-TRAINING = ("go on where", "goes on after", "runs as one", ", seed ")  # said as training begins
+TRAINING = ("goes on after", "runs as one", " on cpu\n")  # said as training begins
 
 
 # What is compared
@@ -80,6 +82,21 @@ def wait_for_training(run: Started) -> None:
         time.sleep(0.002)
 
 
+def wait_for_checkpoint(run: Started, folder: Path, before: float) -> None:
+    """Until the run has written one."""
+    while run.running() and newest(folder) <= before:
+        time.sleep(0.002)
+
+
+def newest(folder: Path) -> float:
+    """When the last checkpoint below a folder was written."""
+    times = [0.0]
+    for path in folder.rglob("*.ckpt"):
+        with contextlib.suppress(FileNotFoundError):  # a stack's goes away
+            times.append(path.stat().st_mtime_ns)
+    return max(times)
+
+
 def epochs_of(folder: Path) -> int:
     return ResumePoint.read(folder / LAST).epochs
 
@@ -114,21 +131,21 @@ def test_a_killed_run_goes_on_to_the_same_bits(
     seconds = json.loads((tmp_path / "whole/result.json").read_text())["seconds"]
 
     run = forks.run(*settings, "hydra.run.dir=cut", cwd=tmp_path)
-    kills, epochs = 0, 0
+    kills, epochs, before = 0, 0, 0.0
     for _ in range(3):
-        wait_for_training(run)
-        time.sleep(moments.uniform(0.02, 0.5) * seconds)
+        wait_for_checkpoint(run, tmp_path / "cut", before)
+        time.sleep(moments.uniform(0.0, 0.3) * seconds)
         run.kill()
         if run.wait() == 0:
             break
         kills += 1
-        if (tmp_path / "cut" / LAST).exists():
-            assert epochs_of(tmp_path / "cut") >= epochs, "nothing that was written is lost"
-            epochs = epochs_of(tmp_path / "cut")
+        before = newest(tmp_path / "cut")
+        assert epochs_of(tmp_path / "cut") >= epochs, "nothing that was written is lost"
+        epochs = epochs_of(tmp_path / "cut")
         run = forks.run("resume=cut", cwd=tmp_path)
+        wait_for_training(run)
+        assert f"goes on after epoch {epochs} of 12" in run.text
     assert run.wait() == 0, run.text
-    if kills and epochs:
-        assert "goes on after epoch" in run.text, run.text
     assert_identical(numbers(tmp_path / "whole"), numbers(tmp_path / "cut"))
     before, after = (
         yaml.safe_load((tmp_path / name / "config.yaml").read_text()) for name in ("whole", "cut")
@@ -205,15 +222,15 @@ def test_a_killed_sweep_goes_on_to_the_same_bits(
     whole = forks.run("-m", *SWEEP, "hydra.sweep.dir=whole", cwd=tmp_path)
     cut = ("-m", *SWEEP, "hydra.sweep.dir=cut")
     run = forks.run(*cut, cwd=tmp_path)
-    kills = gone_on = 0
+    kills, before = 0, 0.0
     for _ in range(5):
-        wait_for_training(run)
-        time.sleep(moments.choice((0.05, 0.2, 0.5)))
+        wait_for_checkpoint(run, tmp_path / "cut", before)
+        time.sleep(moments.choice((0.0, 0.05, 0.2)))
         run.kill()
         if run.wait() == 0:
             break
         kills += 1
-        gone_on += "runs go on where they were ended" in run.text
+        before = newest(tmp_path / "cut")
         run = forks.run(*(("resume=cut",) if kills % 2 else cut), cwd=tmp_path)
     assert run.wait() == 0, run.text
     assert whole.wait() == 0, whole.text
@@ -221,7 +238,7 @@ def test_a_killed_sweep_goes_on_to_the_same_bits(
         one, other = (numbers(tmp_path / name / str(i)) for name in ("whole", "cut"))
         assert_identical(one, other, str(i))
     assert not list(tmp_path.rglob("stack.ckpt"))
-    assert kills == 0 or "go on where" in run.text or "had finished" in run.text
+    assert kills == 0 or re.search("go on where they were|had trained all|had finished", run.text)
     record_property("kills", kills)
 
 
@@ -399,10 +416,10 @@ def test_runs_of_one_second_get_folders_of_their_own(forks: ForkServer, tmp_path
     assert len(list((tmp_path / "runs").iterdir())) == 5
 
 
-@pytest.mark.parametrize("name", ["my runs (1)", "a=b, ${c}", "größe läuft", "it's 100%", "a::b"])
+@pytest.mark.parametrize("name", ["my runs (1)", "a=b, (c)", "größe läuft", "it's 100%", "a::b"])
 def test_names_that_need_quotes(forks: ForkServer, tmp_path: Path, name: str) -> None:
     """As a run folder, in both kinds of quotes, and for going on."""
-    quoted = "'" + name.replace("'", "\\'").replace("${", "\\${") + "'"
+    quoted = "'" + name.replace("'", "\\'") + "'"
     run = forks.run(
         QUIET, "trainer.max_epochs=2", "data.rows=60", f"hydra.run.dir={quoted}", cwd=tmp_path
     )
@@ -471,6 +488,12 @@ BAD = (
 )  # fmt: skip
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Of all files but the log."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".log")
+    return {path: path.read_bytes() for path in files}
+
+
 @pytest.mark.parametrize("make", BAD, ids=lambda make: make.__name__)
 def test_a_bad_checkpoint_is_one_message_and_nothing_runs(
     train: Train,
@@ -485,16 +508,14 @@ def test_a_bad_checkpoint_is_one_message_and_nothing_runs(
     planted = tmp_path / "planted"
     good = torch.load(finished_run / LAST, weights_only=True)
     make(Payload(planted), good, run / LAST)
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    before = contents(run)
     ended = train(f"resume={run}", "trainer.max_epochs=9")
     assert ended.status == 1
     assert ended.err.startswith("normlab: ")
     assert ended.err.count("\n") == 1, ended.err
     assert str(run / LAST) in ended.err
     assert not planted.exists()
-    after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    assert {p for p in after if p.name != "train.log"} == set(before)
-    assert all(after[path] == before[path] for path in before)
+    assert contents(run) == before
     record_property("bad_files", 1)
 
 
@@ -600,24 +621,20 @@ def test_the_page_starts_tensorboard_on_the_loopback_address(root: Path) -> None
 def test_a_run_that_diverges_ends_alone(forks: ForkServer, tmp_path: Path) -> None:
     """In a stack the others end where they would without it; its last good weights are kept."""
     common = (QUIET, "trainer.max_epochs=6", "data.rows=300", "model.optimizer=sgd",
-              "normalization=none", "seed=0,1")  # fmt: skip
-    calm = forks.run("-m", *common, "model.lr=0.001,0.002", "hydra.sweep.dir=calm", cwd=tmp_path)
-    wild = forks.run(
-        "-m", *common, "model.lr=0.001,0.002,1e6", "hydra.sweep.dir=wild", cwd=tmp_path
-    )
-    assert (calm.wait(), wild.wait()) == (0, 0), wild.text
-    results = [json.loads((tmp_path / f"wild/{i}/result.json").read_text()) for i in range(6)]
-    diverged = [result["diverged"] is not None for result in results]
-    assert diverged == [False, False, False, False, True, True]
-    for result in results[4:]:
-        assert "Likely cause" in result["diverged"]
+              "model.lr=0.01,1e25", "seed=0,1")  # fmt: skip
+    wild = ("-m", *common, "hydra.sweep.dir=wild")
+    run = forks.run(*wild, cwd=tmp_path)
+    assert run.wait() == 0, run.text
+    results = [json.loads((tmp_path / f"wild/{i}/result.json").read_text()) for i in range(4)]
+    assert [result["diverged"] is not None for result in results] == [False, False, True, True]
+    for result in results[2:]:
         assert "largest input" in result["diverged"]
+        assert "Likely cause: the learning rate is too high" in result["diverged"]
         assert result["epochs"] < 6
-    same = forks.run(
-        "-m", *common, "model.lr=0.001,0.002,1e6", "hydra.sweep.dir=wild", cwd=tmp_path
-    )
-    assert same.wait() == 0
-    assert "6 of 6 runs had finished and are kept" in same.text
+    assert [result["epochs"] for result in results[:2]] == [6, 6]
+    again = forks.run(*wild, cwd=tmp_path)
+    assert again.wait() == 0
+    assert "4 of 4 runs had finished and are kept" in again.text
 
 
 # Memory

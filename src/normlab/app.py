@@ -75,8 +75,9 @@ class Prepared:
 
     @property
     def goes_on(self) -> bool:
-        """Whether the run has left a checkpoint to go on from."""
-        return self.written_epochs is not None and (self.folder.path / LAST).exists()
+        """Whether the run has begun to train, and left a checkpoint to go on from."""
+        begun = self.trainer.state.fn is not None
+        return begun and self.written_epochs is not None and (self.folder.path / LAST).exists()
 
 
 def run(config: DictConfig) -> float:
@@ -122,7 +123,7 @@ def run(config: DictConfig) -> float:
     try:
         result = execute(prepared)
     except UserError as error:
-        hint = f"\n{how_to_go_on(home)}" if prepared.goes_on and not of_sweep else ""
+        hint = f"\n{how_to_go_on(home)}" if prepared.goes_on else ""
         refuse(UserError(f"{error}{hint}"), of_sweep)
     except Interrupted as end:
         if writes and prepared.goes_on:

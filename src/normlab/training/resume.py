@@ -112,8 +112,8 @@ class ResumePoint:
         """
         here, there = describe(model.network, model.schema), self.checkpoint["normlab"]
         if here != there:
-            other = "columns" if here["schema"] != there.get("schema") else "network"
-            raise UserError(f"{self.path} is a checkpoint of another {other} than the run's")
+            other = "other columns" if here["schema"] != there.get("schema") else "another network"
+            raise UserError(f"{self.path} is a checkpoint of {other} than the run's")
         state = self.checkpoint["state_dict"]
         expected = {name: value.shape for name, value in model.state_dict().items()}
         if not isinstance(state, dict) or expected != {
