@@ -48,6 +48,8 @@ def main() -> None:
         if asked:
             line = sys.stdin.readline()
             if not line:
+                for pid in children:
+                    os.kill(pid, signal.SIGKILL)
                 return
             pid = _fork(**json.loads(line))
             children.add(pid)

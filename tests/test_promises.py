@@ -77,15 +77,19 @@ def assert_identical(one: Any, other: Any, where: str = "") -> None:
         assert one == other or (one != one and other != other), where  # nan is nan
 
 
-def wait_for_training(run: Started) -> None:
-    while run.running() and not any(said in run.text for said in TRAINING):
+def wait_until(run: Started, condition: Callable[[], bool]) -> None:
+    """Or until the run has ended."""
+    while run.running() and not condition():
         time.sleep(0.002)
+
+
+def wait_for_training(run: Started) -> None:
+    wait_until(run, lambda: any(said in run.text for said in TRAINING))
 
 
 def wait_for_checkpoint(run: Started, folder: Path, before: float) -> None:
     """Until the run has written one."""
-    while run.running() and newest(folder) <= before:
-        time.sleep(0.002)
+    wait_until(run, lambda: newest(folder) > before)
 
 
 def newest(folder: Path) -> float:
@@ -270,12 +274,11 @@ def test_a_signal_ends_with_a_checkpoint_and_the_way_on(
 ) -> None:
     """A run and a sweep, within 10 seconds; what they print continues them."""
     long = (QUIET, "trainer.max_epochs=100000", "data.rows=300")
-    run = forks.run(*long, "hydra.run.dir=my run=1", cwd=tmp_path)
+    run = forks.run(*long, "hydra.run.dir='my run=1'", cwd=tmp_path)
     sweep = forks.run("-m", *long, "seed=0,1", "hydra.sweep.dir=sweep", cwd=tmp_path)
     for one in (run, sweep):
         wait_for_training(one)
-    while not (tmp_path / "my run=1" / BEST).exists():
-        time.sleep(0.01)
+    wait_until(run, lambda: (tmp_path / "my run=1" / BEST).exists())
     for one in (run, sweep):
         one.kill(number)
     assert (run.wait(timeout=10), sweep.wait(timeout=10)) == (status, status), run.text
@@ -307,12 +310,10 @@ def test_a_second_ctrl_c_ends_at_once(forks: ForkServer, tmp_path: Path) -> None
     """An epoch that does not end: the second signal does not wait for the first one's seconds."""
     run = forks.run(*SHORT, "hydra.run.dir=run", cwd=tmp_path, first=SLEEPS)
     patient = forks.run(*SHORT, "hydra.run.dir=patient", cwd=tmp_path, first=SLEEPS)
-    while "stuck" not in run.text or "stuck" not in patient.text:
-        time.sleep(0.01)
     for one in (run, patient):
+        wait_until(one, lambda one=one: "stuck" in one.text)
         one.kill(signal.SIGINT)
-        while "Ctrl-C ends at once" not in one.text:
-            time.sleep(0.01)
+    wait_until(run, lambda: "Ctrl-C ends at once" in run.text)
     run.kill(signal.SIGINT)
     assert run.wait(timeout=4) == 130
     assert patient.wait(timeout=10) == 130
