@@ -376,7 +376,8 @@ def test_an_occupied_folder_is_refused(train: Train, tmp_path: Path) -> None:
     ended = train("hydra.run.dir=mine", "seed=1", *FAST)
     assert ended.status == 1
     assert ended.err == (
-        "normlab: mine already holds a run: give another folder as hydra.run.dir\n"
+        "normlab: mine already holds a run: give another folder as hydra.run.dir, or go on with "
+        "it: resume=mine\n"
     )
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert after == before

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os
 import pickle
@@ -288,8 +287,8 @@ def test_a_signal_ends_with_a_checkpoint_and_the_way_on(
     assert "Traceback" not in run.text + sweep.text
     epochs = epochs_of(tmp_path / "my run=1")
     assert f"epoch {epochs} of 100000 is in {LAST}" in run.text
-    rows = list(csv.DictReader((tmp_path / "my run=1/metrics.csv").open(newline="")))
-    assert len(rows) == epochs > 0
+    lines = (tmp_path / "my run=1/metrics.csv").read_text().splitlines()
+    assert len(lines) - 1 == epochs > 0
     again = forks.run("resume=my run=1", f"trainer.max_epochs={epochs + 1}", cwd=tmp_path)
     assert again.wait() == 0, again.text
     assert f"goes on after epoch {epochs} of {epochs + 1}" in again.text

@@ -28,8 +28,8 @@ SWEEP = "multirun.yaml"
 LARGEST_CONFIG = 2**20  # bytes; a run's config has some thousands
 # What a sweep's own record may set of Hydra's part: no class and no further folder of configs.
 OF_A_SWEEP = re.compile(
-    r"[+]{0,2}hydra(/launcher|/sweeper|/sweeper/sampler|\.launcher\.[\w.]+|\.sweeper\.[\w.]+"
-    r"|\.sweep\.subdir)=(?!.*_target_).*"
+    r"(?!.*_target_)[+]{0,2}hydra(/launcher|/sweeper|/sweeper/sampler|\.launcher\.[\w.]+|\.sweeper\.[\w.]+"
+    r"|\.sweep\.subdir)=.*"
 )
 
 
