@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from omegaconf import DictConfig
 
 from normlab.assembly import load_table, make_classifier, make_data, make_trainer
 from normlab.config import Settings
-from normlab.continuing import check_continuation
 from normlab.data.cautions import scales_far_apart
 from normlab.data.module import TableDataModule
 from normlab.data.table import Table
@@ -35,14 +33,12 @@ from normlab.training.resume import ResumePoint
 from normlab.training.run_folder import (
     CONFIG,
     LAST,
-    PROVENANCE,
-    RESULT,
     RunFolder,
     clear,
     finished_result,
 )
 from normlab.training.single import train
-from normlab.unfinished import unfinished
+from normlab.unfinished import asked_for, check_same_data, unfinished, write_continuation
 from normlab.validation import check_job, parse_settings
 
 log = logging.getLogger(__name__)
@@ -164,40 +160,6 @@ def prepare(
     return Prepared(settings, table, data, run_folder, trainer, writes, resumed)
 
 
-def asked_for(settings: Settings, writes: bool) -> ResumePoint | None:
-    """The checkpoint that `ckpt_path` names; None where the run was ended before its first one.
-
-    Raises:
-        UserError: where the run cannot go on from it.
-    """
-    path = Path(settings.ckpt_path or "")
-    folder = path.parent.parent
-    if not check_continuation(folder, settings):
-        if writes:
-            clear(folder)
-        return None
-    resumed = ResumePoint.read(path)
-    resumed.check_epochs(settings.trainer.max_epochs, (folder / RESULT).exists())
-    return resumed
-
-
-def check_same_data(folder: Path, table: Table) -> None:
-    """Refuses to go on where the data file has changed.
-
-    Raises:
-        UserError: naming the file.
-    """
-    try:
-        before = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["data_sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # the checkpoint's own columns are compared all the same
-    if before != table.sha256:
-        raise UserError(
-            f"{table.source} is not the file that {folder} was trained on: its SHA-256 is "
-            f"{table.sha256} and was {before}"
-        )
-
-
 def refuse_to_start_anew(prepared: Prepared, of_sweep: bool) -> None:
     """Refuses processes that would each do the whole work.
 
@@ -258,13 +220,6 @@ def write_start(folder: RunFolder, settings: Settings, table: Table) -> None:
     """What is known before the first step."""
     folder.write_settings(settings.to_dict())
     folder.write_provenance(provenance(table.sha256))
-
-
-def write_continuation(folder: RunFolder, settings: Settings, resumed: ResumePoint) -> None:
-    """Takes the folder back to the checkpoint; the record of how the run was begun stays."""
-    folder.cut(resumed.lengths, resumed.epochs)
-    (folder.path / RESULT).unlink(missing_ok=True)
-    folder.write_settings(settings.to_dict())
 
 
 def objective(result: dict[str, Any]) -> float:

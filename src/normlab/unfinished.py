@@ -1,17 +1,19 @@
-"""How the runs of a sweep that was ended go on: from what each of them has left."""
+"""How runs that were ended go on: from what each of them has left."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from normlab.config import Settings
-from normlab.continuing import read_config, refuse_changes
+from normlab.continuing import check_continuation, read_config, refuse_changes
+from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.training.resume import ResumePoint
-from normlab.training.run_folder import LAST, STACK
+from normlab.training.run_folder import LAST, PROVENANCE, RESULT, STACK, RunFolder, clear
 from normlab.training.stacked.resume import StackPoint
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,47 @@ def unfinished(folder: Path, settings: Settings) -> ResumePoint | None:
         log.warning(f"{folder} is trained anew: {error}")
         return None
     return resumed
+
+
+def asked_for(settings: Settings, writes: bool) -> ResumePoint | None:
+    """The checkpoint that `ckpt_path` names; None where the run was ended before its first one.
+
+    Raises:
+        UserError: where the run cannot go on from it.
+    """
+    path = Path(settings.ckpt_path or "")
+    folder = path.parent.parent
+    if not check_continuation(folder, settings):
+        if writes:
+            clear(folder)
+        return None
+    resumed = ResumePoint.read(path)
+    resumed.check_epochs(settings.trainer.max_epochs, (folder / RESULT).exists())
+    return resumed
+
+
+def check_same_data(folder: Path, table: Table) -> None:
+    """Refuses to go on where the data file has changed.
+
+    Raises:
+        UserError: naming the file.
+    """
+    try:
+        before = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["data_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # the checkpoint's own columns are compared all the same
+    if before != table.sha256:
+        raise UserError(
+            f"{table.source} is not the file that {folder} was trained on: its SHA-256 is "
+            f"{table.sha256} and was {before}"
+        )
+
+
+def write_continuation(folder: RunFolder, settings: Settings, resumed: ResumePoint) -> None:
+    """Takes the folder back to the checkpoint; the record of how the run was begun stays."""
+    folder.cut(resumed.lengths, resumed.epochs)
+    (folder.path / RESULT).unlink(missing_ok=True)
+    folder.write_settings(settings.to_dict())
 
 
 @dataclass
