@@ -38,6 +38,7 @@ class Interrupted(SystemExit):
 class _State:
     """Of the process, as its signals are."""
 
+    caught: bool = False
     asked: int | None = None
     waits: bool = False
 
@@ -47,9 +48,19 @@ _state = _State()
 
 def catch_signals() -> None:
     """From now on signals end the program by `Interrupted`."""
-    _state.asked, _state.waits = None, False
+    _state.caught, _state.asked, _state.waits = True, None, False
     for number in CALLED:
         signal.signal(number, _on_signal)
+
+
+def catch_sigterm_again() -> None:
+    """To be called when Lightning has begun a training.
+
+    Its own handler of SIGTERM, which calls the one before, then ends the program between two
+    epochs, with exit status 0. At the end it puts back the one before.
+    """
+    if _state.caught:
+        signal.signal(signal.SIGTERM, _on_signal)
 
 
 def _on_signal(number: int, frame: object) -> None:

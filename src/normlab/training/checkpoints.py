@@ -7,7 +7,7 @@ import time
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from normlab.interruption import asked_to_end, end_if_asked
+from normlab.interruption import asked_to_end, catch_sigterm_again, end_if_asked
 from normlab.model.checkpoint import weights_checkpoint
 from normlab.model.classifier import Classifier
 from normlab.training.resume import ENTRY, ResumePoint, run_entry
@@ -45,6 +45,7 @@ class Checkpoints(Checkpoint):
         self.written_epoch = 0 if resumed is None else resumed.epochs
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        catch_sigterm_again()
         self._started_at = self._epoch_at = time.monotonic()
         if self._resumed is None:
             self._write_last(trainer, pl_module, stopped=False)

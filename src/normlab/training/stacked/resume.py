@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from normlab.errors import UserError
-from normlab.interruption import asked_to_end, end_if_asked
+from normlab.interruption import asked_to_end, catch_sigterm_again, end_if_asked
 from normlab.model.checkpoint import FORMAT, read_checkpoint
 from normlab.training.run_folder import STACK, RunFolder
 from normlab.training.stacked.classifier import StackedClassifier
@@ -55,6 +55,7 @@ class StackCheckpoints(Checkpoint):
         self._started_at = self._epoch_at = self._written_at = time.monotonic()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        catch_sigterm_again()
         self._started_at = self._epoch_at = time.monotonic()
         if self._resumed is None:
             self._write(trainer, pl_module)
