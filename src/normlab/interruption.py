@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def catch_sigterm_again() -> None:
     Its own handler of SIGTERM, which calls the one before, then ends the program between two
     epochs, with exit status 0. At the end it puts back the one before.
     """
-    if _state.caught:
+    if _state.caught and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _on_signal)
 
 

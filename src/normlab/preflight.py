@@ -60,9 +60,8 @@ class Preflight(Callback):
 
 def names_folder(config: DictConfig, key: str) -> bool:
     """Whether the command line chose the folder, by its name or by a group of Hydra's settings."""
-    return any(
-        override.lstrip("+").startswith(f"{key}=") for override in config.hydra.overrides.hydra
-    )
+    given: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+    return any(one.lstrip("+").startswith(f"{key}=") for one in given)
 
 
 def own_folder(config: DictConfig, kind: str) -> None:
