@@ -124,7 +124,9 @@ def run(config: DictConfig) -> float:
     except Interrupted as end:
         if writes and prepared.goes_on:
             n, of = prepared.written_epochs, settings.trainer.max_epochs
-            tell(end, f"epoch {n} of {of} is in {LAST}", home)
+            alone = prepared.trainer.world_size == 1  # else another process has written
+            kept = f"epoch {n} of {of}" if alone else "what was trained"
+            tell(end, f"{kept} is in {LAST}", home)
         raise
     if result.diverged is not None:
         if not of_sweep:
