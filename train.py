@@ -4,9 +4,12 @@ python train.py model.batchnorm=true
 python train.py --help
 """
 
+import sys
+
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from normlab.continuing import spelled_out
 from normlab.help import help_text
 from normlab.messages import front_door
 
@@ -23,4 +26,5 @@ def main(config: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     with front_door():
+        sys.argv[1:] = spelled_out(sys.argv[1:])
         main()

@@ -22,6 +22,7 @@ from lightning import Trainer
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
+from fork_server import ForkServer
 from normlab.config import Settings
 from normlab.data.schema import Schema
 from normlab.data.table import Table
@@ -229,6 +230,14 @@ class _process_restored:
         logging.root.handlers[:] = self.handlers
         logging.root.setLevel(self.level)
         GlobalHydra.instance().clear()
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """Starts runs in processes of their own, within milliseconds."""
+    server = ForkServer(tmp_path_factory.mktemp("forks"))
+    yield server
+    server.close()
 
 
 @pytest.fixture(autouse=True)

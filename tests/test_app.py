@@ -222,11 +222,17 @@ def test_early_stopping_and_its_epochs_in_the_result(train: Train) -> None:
     assert last["epoch"] == 1  # the second, counted from 0
 
 
-def test_a_diverged_run_still_ends_in_strict_json(train: Train) -> None:
+def test_a_diverged_run_ends_with_its_cause_and_in_strict_json(train: Train) -> None:
     ended = train("model.optimizer=sgd", "model.lr=1e30", "model.hidden=[4]", *FAST)
-    assert ended.status == 0, ended.err
+    assert ended.status == 1
+    (line,) = ended.err.splitlines()
+    assert line.startswith("normlab: the loss is "), ended.err
+    assert "(epoch 1). The batch's largest input is" in line
+    assert line.endswith("Likely cause: the learning rate is too high: lower model.lr=1e+30")
     result = result_of(ended.folder)
-    assert result["train"]["loss"] is None or result["train"]["loss"] > 1
+    assert result["diverged"] == line.removeprefix("normlab: ")
+    assert result["train"]["loss"] is None
+    assert result["checkpoint"] is None
     assert "NaN" not in (ended.folder / "result.json").read_text()
 
 
@@ -370,7 +376,8 @@ def test_an_occupied_folder_is_refused(train: Train, tmp_path: Path) -> None:
     ended = train("hydra.run.dir=mine", "seed=1", *FAST)
     assert ended.status == 1
     assert ended.err == (
-        "normlab: mine already holds a run: give another folder as hydra.run.dir\n"
+        "normlab: mine already holds a run: give another folder as hydra.run.dir, or go on with "
+        "it: resume=mine\n"
     )
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert after == before

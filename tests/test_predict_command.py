@@ -50,7 +50,7 @@ def checkpoint(path: Path, schema: Schema, seed: int = 0) -> Path:
     n_numeric = types.count("numeric")
     network = Network(make_normalizer("standardize", n_numeric), [5], encoder=encoder)
     rows = torch.randn(50, len(types)).abs() * 2
-    network.fit(rows if encoder is None else rows.round())
+    network.fit(rows if encoder is None else rows.round().clamp(0, 1))
     torch.save(weights_checkpoint(network, schema, network.state_dict(), 1), path)
     return path
 

@@ -6,7 +6,7 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -22,16 +22,27 @@ from normlab.diagnosis.start import Start, measure_starts
 from normlab.errors import UserError
 from normlab.hydra_folder import discard
 from normlab.insight.pictures.dashboard import conclude, introduce
+from normlab.interruption import Interrupted, how_to_go_on, tell
 from normlab.messages import fail
 from normlab.model.classifier import Classifier
 from normlab.processes import is_first
 from normlab.provenance import provenance
 from normlab.summary import headline, summary
+from normlab.training.checkpoints import Checkpoints
 from normlab.training.diagnosed import diagnosed
 from normlab.training.environment import choose_threads, quiet_lightning
 from normlab.training.ranks import forks
-from normlab.training.run_folder import RunFolder, clear, finished_result
+from normlab.training.result import Result
+from normlab.training.resume import ResumePoint
+from normlab.training.run_folder import (
+    CONFIG,
+    LAST,
+    RunFolder,
+    clear,
+    finished_result,
+)
 from normlab.training.single import train
+from normlab.unfinished import asked_for, check_same_data, unfinished, write_continuation
 from normlab.validation import check_job, parse_settings
 
 log = logging.getLogger(__name__)
@@ -44,6 +55,7 @@ class Prepared:
     Attributes:
         writes: whether this process writes the folder: the first of several.
         draws: whether the folder gets figures.
+        resumed: where the run goes on; None at its beginning.
     """
 
     settings: Settings
@@ -51,8 +63,23 @@ class Prepared:
     data: TableDataModule
     folder: RunFolder
     trainer: Trainer
-    writes: bool
-    draws: bool
+    writes: bool = True
+    draws: bool = False
+    resumed: ResumePoint | None = None
+
+    @property
+    def written_epochs(self) -> int | None:
+        """Number of epochs in the last checkpoint that was written; None without checkpoints."""
+        for callback in self.trainer.checkpoint_callbacks:
+            if isinstance(callback, Checkpoints):
+                return callback.written_epoch
+        return None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the run has begun to train, and left a checkpoint to go on from."""
+        begun = self.trainer.state.fn is not None
+        return begun and self.written_epochs is not None and (self.folder.path / LAST).exists()
 
 
 def run(config: DictConfig) -> float:
@@ -72,6 +99,7 @@ def run(config: DictConfig) -> float:
     folder = Path(hydra.runtime.output_dir)
     of_sweep = hydra.mode == RunMode.MULTIRUN
     writes = True
+    resumed = None
     try:
         settings = parse_settings(config)
         writes = is_first(settings.trainer)
@@ -80,30 +108,69 @@ def run(config: DictConfig) -> float:
             done = finished_result(folder, settings.to_dict())
             if done is not None:
                 return objective(done)
-            clear(folder)
-        prepared = prepare(settings, folder, writes, settings.figures.of(of_sweep))
+            resumed = unfinished(folder, settings)
+            if resumed is None:
+                clear(folder)
+        elif settings.ckpt_path is not None:
+            resumed = asked_for(settings, writes)
+        draws = settings.figures.of(of_sweep)
+        prepared = prepare(settings, folder, writes, draws, resumed)
         refuse_to_start_anew(prepared, of_sweep)
-    except UserError as error:
-        if writes:
+    except (UserError, Interrupted) as error:
+        if writes and resumed is None and not (folder / CONFIG).exists():
             discard(folder, hydra.job.name)
-        if of_sweep:
-            overrides = " ".join(hydra.overrides.task)
-            raise UserError(f"job {hydra.job.num} ({overrides}): {error}") from error
+        if isinstance(error, Interrupted):
+            raise
+        refuse(error, of_sweep)
+    home = Path(hydra.sweep.dir) if of_sweep else folder
+    try:
+        result = execute(prepared)
+    except UserError as error:
+        hint = f"\n{how_to_go_on(home)}" if prepared.goes_on else ""
+        refuse(UserError(f"{error}{hint}"), of_sweep)
+    except Interrupted as end:
+        if writes and prepared.goes_on:
+            n, of = prepared.written_epochs, settings.trainer.max_epochs
+            alone = prepared.trainer.world_size == 1  # else another process has written
+            kept = f"epoch {n} of {of}" if alone else "what was trained"
+            tell(end, f"{kept} is in {LAST}", home)
+        raise
+    if result.diverged is not None:
+        if not of_sweep:
+            fail(UserError(result.diverged))
+        log.warning(f"job {hydra.job.num}: {result.diverged}")
+    return objective(result.to_dict())
+
+
+def refuse(error: UserError, of_sweep: bool) -> NoReturn:
+    """Ends a run alone with the message; a sweep says which of its jobs it was."""
+    if not of_sweep:
         fail(error)
-    return execute(prepared)
+    hydra = HydraConfig.get()
+    overrides = " ".join(hydra.overrides.task)
+    raise UserError(f"job {hydra.job.num} ({overrides}): {error}") from error
 
 
-def prepare(settings: Settings, folder: Path, writes: bool = True, draws: bool = False) -> Prepared:
+def prepare(
+    settings: Settings,
+    folder: Path,
+    writes: bool = True,
+    draws: bool = False,
+    resumed: ResumePoint | None = None,
+) -> Prepared:
     """Reads the data and makes the trainer.
 
     Raises:
-        UserError: where the data cannot be trained on, or Lightning refuses an argument.
+        UserError: where the data cannot be trained on or are not those that the run was begun
+            with, or Lightning refuses an argument.
     """
     table = load_table(settings)
     data = make_data(settings, table)
     run_folder = RunFolder(folder)
-    trainer = make_trainer(settings, run_folder, draws)
-    return Prepared(settings, table, data, run_folder, trainer, writes, draws)
+    if resumed is not None:
+        check_same_data(folder, table)
+    trainer = make_trainer(settings, run_folder, draws, resumed)
+    return Prepared(settings, table, data, run_folder, trainer, writes, draws, resumed)
 
 
 def refuse_to_start_anew(prepared: Prepared, of_sweep: bool) -> None:
@@ -125,29 +192,36 @@ def refuse_to_start_anew(prepared: Prepared, of_sweep: bool) -> None:
         )
 
 
-def execute(prepared: Prepared) -> float:
-    """Trains, and leaves the run's files and a summary; returns the objective."""
+def execute(prepared: Prepared) -> Result:
+    """Trains, and leaves the run's files and a summary."""
     settings, data = prepared.settings, prepared.data
     folder, trainer = prepared.folder, prepared.trainer
     choose_threads(data.batch_size or len(data.split.train), settings.model.hidden)
     model = make_classifier(settings, data)
-    start = None
+    resumed, start = prepared.resumed, None
+    if resumed is not None:
+        resumed.check_model(model)
     if prepared.writes:
-        write_start(folder, settings, prepared.table)
-        introduce(folder, settings, data, model.network)
+        if resumed is None:
+            write_start(folder, settings, prepared.table)
+            introduce(folder, settings, data, model.network)
+        else:
+            write_continuation(folder, settings, resumed)
         if trainer.world_size > 1:
             folder.flush()  # a fork of this process would write the same once more
         start = examine(model, data) if settings.diagnosis.enabled else None
         n_inputs, device = model.network.n_inputs, trainer.strategy.root_device
         print(headline(settings, data, n_inputs, device, trainer.world_size), flush=True)
-    result = train(data, model, trainer)
+        if resumed is not None:
+            print(f"goes on after epoch {resumed.epochs} of {trainer.max_epochs}", flush=True)
+    result = train(data, model, trainer, resumed)
     if prepared.writes:
         if start is not None:
             result = diagnosed(result, start, model, data, folder)
         folder.write_result(result.to_dict())
         conclude(folder, model.network, data, result, model.best.epoch, prepared.draws)
-        print(summary(result, folder.path))
-    return objective(result.to_dict())
+        print(summary(result, folder.path), flush=True)
+    return result
 
 
 def examine(model: Classifier, data: TableDataModule) -> Start:

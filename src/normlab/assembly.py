@@ -36,6 +36,7 @@ from normlab.processes import by_torchrun, may_be_several
 from normlab.training.checkpoints import Checkpoints
 from normlab.training.logger import RunFolderLogger
 from normlab.training.progress import TrainingProgress
+from normlab.training.resume import ResumePoint
 from normlab.training.run_folder import RunFolder
 
 
@@ -169,11 +170,17 @@ def positive_weight(setting: str | float | None, data: TableDataModule) -> float
     return 1.0 if setting is None else float(setting)
 
 
-def make_trainer(settings: Settings, folder: RunFolder, draws: bool = False) -> Trainer:
+def make_trainer(
+    settings: Settings,
+    folder: RunFolder,
+    draws: bool = False,
+    resumed: ResumePoint | None = None,
+) -> Trainer:
     """Lightning's trainer, logging and writing checkpoints into the run folder.
 
     Args:
         draws: whether epochs are drawn too.
+        resumed: where the run goes on; None at its beginning.
 
     Raises:
         UserError: where Lightning refuses an argument: a device that is not there, say.
@@ -182,7 +189,7 @@ def make_trainer(settings: Settings, folder: RunFolder, draws: bool = False) -> 
     if settings.trainer.enable_progress_bar:
         callbacks.append(TrainingProgress())
     if settings.trainer.enable_checkpointing:
-        callbacks.append(Checkpoints(folder, settings.checkpoint.every_n_seconds))
+        callbacks.append(Checkpoints(folder, settings.checkpoint.every_n_seconds, resumed))
     if settings.early_stopping.patience is not None:
         callbacks.append(
             EarlyStopping(

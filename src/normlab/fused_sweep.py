@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Hashable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from normlab.app import objective, write_start
+from normlab.app import objective
 from normlab.assembly import (
     lightning_trainer,
     load_table,
@@ -24,38 +23,17 @@ from normlab.assembly import (
 )
 from normlab.cluster import submit
 from normlab.config import Settings
-from normlab.config.data import DataSettings
-from normlab.data.table import Table
-from normlab.diagnosis.conclusion import warning_of
-from normlab.diagnosis.start import measure_starts
-from normlab.diagnosis.verdict import counted
-from normlab.diagnosis.warning import summed_up
 from normlab.errors import UserError
-from normlab.insight.pictures.dashboard import conclude
-from normlab.training.environment import choose_threads, quiet_lightning
-from normlab.training.progress import SweepProgress, bar
-from normlab.training.run_folder import RunFolder, clear, finished_result
+from normlab.sweep_runs import Run, Tables, measure_trained, train_group
+from normlab.training.environment import quiet_lightning
+from normlab.training.progress import bar
+from normlab.training.run_folder import finished_result
 from normlab.training.stacked.grouping import stacking_key, why_alone
 from normlab.training.stacked.member import Member
 from normlab.training.stacked.memory import runs_that_fit
-from normlab.training.stacked.train import train_stack
+from normlab.unfinished import find_unfinished
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Run:
-    """What to train, and where to.
-
-    Attributes:
-        name: for messages.
-        prepare: makes the folder and writes what belongs there before training.
-    """
-
-    settings: Settings
-    folder: Path
-    name: str
-    prepare: Callable[[], None]
 
 
 def train_runs(
@@ -67,7 +45,8 @@ def train_runs(
 ) -> list[float]:
     """Trains the runs, stacked where they share a shape.
 
-    A run that had finished in its folder is not trained again.
+    A run that had finished in its folder is not trained again, and one that had begun goes on: in
+    the stack that it trained in, or from its own last checkpoint.
 
     Args:
         alone: trains the run of this position by itself, and returns its objective.
@@ -92,8 +71,26 @@ def train_runs(
             outcomes[i] = objective(done)
     if outcomes:
         log.info(f"{len(outcomes)} of {len(runs)} runs had finished and are kept")
+    left = find_unfinished(
+        (run.folder for run in runs),
+        ((i, run.folder, run.settings) for i, run in enumerate(runs) if i not in outcomes),
+    )
+    runs = [
+        replace(run, stack=left.stacked[i].path) if i in left.stacked else run
+        for i, run in enumerate(runs)
+    ]
+    trained = measure_trained(runs, left.own)
+    if trained:
+        log.info(f"{len(trained)} runs had trained all their epochs")
+    outcomes |= trained
     waiting = [i for i in range(len(runs)) if i not in outcomes]
-    groups = [part for group in _groups(runs, waiting) for part in _parts(runs, group, max_runs)]
+    if left.stacked:
+        log.info(f"{len(left.stacked)} runs go on where they were ended")
+    groups = [
+        part
+        for group in _groups(runs, waiting, apart=left.own)
+        for part in _parts(runs, group, max_runs)
+    ]
     epochs = sum(runs[i].settings.trainer.max_epochs for i in waiting)
     shown = any(runs[i].settings.trainer.enable_progress_bar for i in waiting)
     with bar(epochs, " epochs", not shown) as progress, logging_redirect_tqdm():
@@ -130,77 +127,15 @@ def _train_stacks(
             progress.update(len(group) * runs[group[0]].settings.trainer.max_epochs)
 
 
-def train_group(runs: Sequence[Run], progress: tqdm | None = None) -> list[float]:
-    """Trains runs of one shape as one, into their folders; returns their objectives."""
-    settings = runs[0].settings
-    tables = _Tables()
-    members = []
-    for run in runs:
-        run.prepare()
-        clear(run.folder)
-        table = tables.load(run.settings)
-        folder = RunFolder(run.folder)
-        write_start(folder, run.settings, table)
-        data = make_data(run.settings, table)
-        kept = run.settings.trainer.enable_checkpointing
-        members.append(Member(make_classifier(run.settings, data), data, folder, kept))
-    n_rows = len(members[0].data.split.train)
-    rows_in_a_step = min(settings.data.batch_size or n_rows, n_rows)
-    choose_threads(len(members) * rows_in_a_step, settings.model.hidden)
-    if settings.diagnosis.enabled:
-        examine(members, [run.name for run in runs])
-    trainer = lightning_trainer(
-        settings,
-        devices=1,  # "auto" would take all
-        callbacks=[] if progress is None else [SweepProgress(progress, len(members))],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=progress is not None,
-    )
-    stopping = settings.early_stopping
-    results = train_stack(members, trainer, stopping.patience, stopping.min_delta)
-    verdicts = [result.diagnosis["verdict"] for result in results if result.diagnosis]
-    if verdicts:
-        log.info(f"verdicts: {counted(verdicts)}")
-    for run, member, result in zip(runs, members, results, strict=True):
-        if run.settings.figures.of(sweep=True) and member.folder is not None:
-            network, best_epoch = member.classifier.network, member.classifier.best.epoch
-            conclude(member.folder, network, member.data, result, best_epoch, draws=True)
-    return [objective(result.to_dict()) for result in results]
+def _groups(
+    runs: Sequence[Run], waiting: Sequence[int], apart: Container[int] = ()
+) -> list[list[int]]:
+    """Positions of the runs that share a shape; all data is read and split on the way.
 
-
-def examine(members: Sequence[Member], names: Sequence[str]) -> None:
-    """What the runs start from; one warning for all those that this will keep from learning."""
-    networks = [member.classifier.network for member in members]
-    starts = measure_starts(networks, [member.data for member in members])
-    warnings = []
-    for member, start, name in zip(members, starts, names, strict=True):
-        member.start = start
-        message = warning_of(start, member.classifier)
-        if message is not None:
-            warnings.append((start, name, message))
-    said = summed_up(warnings, len(members))
-    if said is not None:
-        log.warning(f"{members[0].data.table.source}: {said}")
-
-
-class _Tables:
-    """Reads each table once, however many runs train on it."""
-
-    def __init__(self) -> None:
-        self._read: dict[str, Table] = {}
-
-    def load(self, settings: Settings) -> Table:
-        source = settings.data.model_dump(exclude=set(DataSettings.model_fields))
-        key = repr(source)
-        if key not in self._read:
-            self._read[key] = load_table(settings)
-        return self._read[key]
-
-
-def _groups(runs: Sequence[Run], waiting: Sequence[int]) -> list[list[int]]:
-    """Positions of the runs that share a shape; all data is read and split on the way."""
-    tables = _Tables()
+    Args:
+        apart: positions of runs that share no stack, whatever their shape.
+    """
+    tables = Tables()
     groups: dict[Hashable, list[int]] = {}
     for i in waiting:
         run = runs[i]
@@ -209,7 +144,8 @@ def _groups(runs: Sequence[Run], waiting: Sequence[int]) -> list[list[int]]:
         except UserError as error:
             raise UserError(f"{run.name}: {error}") from error
         sizes = (len(split.train), len(split.val), len(split.test))
-        groups.setdefault((stacking_key(run.settings), sizes), []).append(i)
+        origin = i if i in apart else run.stack
+        groups.setdefault((stacking_key(run.settings), sizes, origin), []).append(i)
     return list(groups.values())
 
 
@@ -219,6 +155,8 @@ def _parts(runs: Sequence[Run], group: list[int], max_runs: int | None) -> list[
     device = _device(settings)
     if _unstackable(settings):
         return [[i] for i in group]
+    if max_runs is None and runs[group[0]].stack is not None:
+        return [group]  # as it was, for the same bits
     if max_runs is None:
         data = make_data(settings, load_table(settings))
         max_runs = runs_that_fit(Member(make_classifier(settings, data), data), device)
@@ -235,7 +173,7 @@ def _device(settings: Settings) -> torch.device:
 
 
 def _why_alone(runs: Sequence[Run], group: list[int]) -> str | None:
-    if len(group) == 1:
+    if len(group) == 1 and runs[group[0]].stack is None:
         return _unstackable(runs[group[0]].settings) or "no other run shares its stack"
     return None
 

@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from normlab.errors import UserError
+from normlab.interruption import catch_signals
 from normlab.processes import is_echo
 from normlab.quoting import hydra_quoted, shell_quoted
 
 if TYPE_CHECKING:
     from hydra.errors import HydraException
+
+
+# What a disk or its rights refuse; any other OSError is a defect of the program.
+OF_THE_DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+     errno.ENAMETOOLONG, errno.ENOTDIR}
+)  # fmt: skip
 
 
 def fail(error: Exception, status: int = 1) -> NoReturn:
@@ -42,19 +50,27 @@ def front_door() -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name may be beyond the terminal's alphabet
         sys.stdout.reconfigure(errors="backslashreplace")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+    catch_signals()
     try:
         yield
     except UserError as error:
         fail(error)
     except HydraException as error:
         fail(UserError(explain(error)))
+    except OSError as error:
+        if _folder_has_vanished():
+            fail(UserError("the working folder is gone: start the program from one that exists"))
+        if error.errno not in OF_THE_DISK:
+            raise
+        fail(UserError(f"{error.filename or 'the disk'}: {error.strerror}"))
 
 
-def _end(number: int, frame: object) -> NoReturn:
-    """Unwinds the stack, so that every `finally` on the way runs."""
-    raise SystemExit(128 + number)
+def _folder_has_vanished() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def explain(error: HydraException) -> str:

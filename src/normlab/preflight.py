@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from normlab.continuing import check_continuation
 from normlab.errors import UserError
 from normlab.messages import fail
 from normlab.processes import by_torchrun, is_first
+from normlab.quoting import hydra_literal, shell_quoted
 from normlab.validation import parse_settings, without_hydra
 
 
@@ -26,10 +28,15 @@ class Preflight(Callback):
         """Called by Hydra for a single run."""
         try:
             settings = parse_settings(without_hydra(config))
-            if is_first(settings.trainer):
+            if not is_first(settings.trainer):
+                withhold_folder(config)
+            elif settings.ckpt_path is not None:
+                check_continuation(Path(config.hydra.run.dir), settings)
+                keep_record(config)
+            elif names_folder(config, "hydra.run.dir"):
                 refuse_occupied(Path(config.hydra.run.dir))
             else:
-                withhold_folder(config)
+                own_folder(config, "run")
         except UserError as error:
             fail(error)
         except OmegaConfBaseException as error:  # hydra.run.dir=${...} that leads nowhere
@@ -44,6 +51,47 @@ class Preflight(Callback):
                     "trainer.strategy=ddp_fork"
                 )
             )
+        try:
+            if not names_folder(config, "hydra.sweep.dir"):
+                own_folder(config, "sweep")
+        except UserError as error:
+            fail(error)
+
+
+def names_folder(config: DictConfig, key: str) -> bool:
+    """Whether the command line chose the folder, by its name or by a group of Hydra's settings."""
+    given: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+    return any(one.lstrip("+").startswith(f"{key}=") for one in given)
+
+
+def own_folder(config: DictConfig, kind: str) -> None:
+    """Makes the folder that the time names, with a number behind it where another has it.
+
+    Making it is what decides between programs that start in the same second.
+
+    Args:
+        kind: "run" or "sweep", of Hydra's part of the config.
+
+    Raises:
+        UserError: where no folder can be made.
+    """
+    named = Path(config.hydra[kind].dir)
+    folder, number = named, 1
+    while True:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+            break
+        except FileExistsError:
+            number += 1
+            folder = named.with_name(f"{named.name}_{number}")
+        except OSError as error:
+            raise UserError(f"Cannot make {folder}: {error.strerror}") from error
+    if folder != named:
+        with read_write(config), open_dict(config):
+            config.hydra[kind].dir = str(folder)
+            # Hydra composes the jobs of a sweep from these once more.
+            config.hydra.overrides.hydra.append(f"hydra.{kind}.dir={hydra_literal(str(folder))}")
 
 
 def withhold_folder(config: DictConfig) -> None:
@@ -57,6 +105,12 @@ def withhold_folder(config: DictConfig) -> None:
         config.hydra.job_logging = {"root": None}  # nothing to set up
 
 
+def keep_record(config: DictConfig) -> None:
+    """Lets Hydra leave `.hydra/` as it is: the record of how the run was begun."""
+    with read_write(config):
+        config.hydra.output_subdir = None
+
+
 def refuse_occupied(folder: Path) -> None:
     """A run never writes over another one.
 
@@ -64,4 +118,7 @@ def refuse_occupied(folder: Path) -> None:
         UserError: where the folder already holds a run.
     """
     if (folder / "config.yaml").exists():
-        raise UserError(f"{folder} already holds a run: give another folder as hydra.run.dir")
+        raise UserError(
+            f"{folder} already holds a run: give another folder as hydra.run.dir, or go on with "
+            f"it: {shell_quoted(f'resume={folder}')}"
+        )

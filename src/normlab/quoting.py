@@ -29,6 +29,17 @@ def hydra_value(value: str | int | float) -> str:
     return hydra_quoted(text)
 
 
+def hydra_literal(value: object) -> str:
+    """Plain data in Hydra's grammar, so that it comes back as it was: no text is interpolated."""
+    if isinstance(value, list):
+        return f"[{','.join(map(hydra_literal, value))}]"
+    if isinstance(value, str):
+        return hydra_quoted(re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", value))
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def hydra_quoted(text: str) -> str:
     """Between single quotes. Backslashes stand as they are, but before a quote and at the end."""
     escaped = re.sub(r"(\\*)('|$)", lambda run: 2 * run[1] + run[2].replace("'", "\\'"), text)

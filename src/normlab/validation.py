@@ -57,6 +57,8 @@ def check_job(settings: Settings) -> None:
     """
     trainer = settings.trainer
     strategy = trainer.strategy
+    if settings.ckpt_path is not None:
+        raise UserError("ckpt_path is of one run: a sweep goes on by resume=FOLDER")
     if strategy == "auto" and ((n_devices(trainer) or 1) > 1 or n_nodes(trainer) > 1):
         raise UserError(
             f"trainer.devices={as_given(trainer.devices)} with trainer.strategy=auto is ddp, which "

@@ -76,7 +76,9 @@ def scalars(path: Path) -> dict[str, list[tuple[int, float]]]:
 
 def content(name: str, path: Path) -> Any:
     if name.endswith(".ckpt"):
-        return torch.load(path, weights_only=True)
+        checkpoint = torch.load(path, weights_only=True)
+        checkpoint.pop("run", None)  # times, and lengths of files
+        return checkpoint
     if name.endswith("events"):
         return scalars(path)
     text = path.read_text("utf-8")

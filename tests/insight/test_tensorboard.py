@@ -34,7 +34,7 @@ from ..conftest import QUIET, run_door
 
 N_RUNS, UNFINISHED, ALONE = 6, "ended", "alone"
 FIGURES = {"decision", "inputs", "precision_recall", "probabilities", "reliability", "roc"}
-TEXTS = {"data", "inputs", "network", "result", "settings"}
+TEXTS = {"data", "diagnosis", "inputs", "network", "result", "settings"}
 FINALS = [f"{part}_{name}" for part in ("train", "val", "test") for name in ("loss", "accuracy")]
 PATIENCE = 60  # seconds
 
@@ -147,7 +147,8 @@ def test_the_page_offers_what_differs_first_and_no_more_metrics_than_there_are(
     assert [info["name"] for info in reply["hparamInfos"]][: len(differing)] == differing
     tags = {info["name"]["tag"] for info in reply["metricInfos"]}
     # Of these the page of scalars opens the first two: curves are among them.
-    assert sorted({f"{tag.partition('/')[0]}/" for tag in tags}) == [FINAL_TAGS, "train/", "val/"]
+    groups = sorted({f"{tag.partition('/')[0]}/" for tag in tags})
+    assert groups == [FINAL_TAGS, "train/", "units/", "val/", "weights/"]
     first = [info["name"]["tag"] for info in reply["metricInfos"]][:5]  # shown from the start
     assert {f"{FINAL_TAGS}test_{name}" for name in ("loss", "accuracy", "auroc")} <= set(first)
     assert tags >= {f"{FINAL_TAGS}{final}" for final in FINALS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
 from collections.abc import Callable
@@ -18,16 +19,16 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
     HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
+from normlab import durable
 from normlab.config import Settings
 from normlab.diagnosis.tags import GRADIENT_NORM, SKILL, UNITS
-from normlab.training import run_folder
+from normlab.errors import UserError
 from normlab.training.run_folder import (
     BEST,
     FINAL_TAGS,
     RATE_TAG,
     RunFolder,
     strict_json,
-    write_atomically,
 )
 
 WATCHED = (SKILL, UNITS, GRADIENT_NORM)  # now and then
@@ -139,45 +140,97 @@ def test_json_has_no_numbers_that_are_none(value: float) -> None:
     assert json.loads(text) == {"a": [1, [None]], "ä": None}
 
 
-def test_an_interrupted_writing_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "result.json"
-    write_atomically(path, "old")
-
-    def half(self: Path, text: str, **options: Any) -> None:
-        with self.open("w") as file:
-            file.write(text[: len(text) // 2])
-        raise OSError("no space left")
-
-    monkeypatch.setattr(Path, "write_text", half)
-    with pytest.raises(OSError, match="no space"):
-        write_atomically(path, "new and longer")
-    monkeypatch.undo()
-    assert path.read_text() == "old"
-    write_atomically(path, "new")
-    assert path.read_text() == "new"
-    assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
-
-
 def test_an_interrupted_checkpoint_leaves_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = RunFolder(tmp_path)
     folder.save_checkpoint(BEST, {"epoch": 1})
 
-    def half(checkpoint: Any, path: Path) -> None:
-        path.write_bytes(b"PK half an archive")
-        raise OSError("no space left")
+    def half(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(run_folder.torch, "save", half)
-    with pytest.raises(OSError, match="no space"):
+    monkeypatch.setattr(durable.os, "fsync", half)
+    with pytest.raises(UserError, match=r"best\.ckpt: No space left on device"):
         folder.save_checkpoint(BEST, {"epoch": 2})
     monkeypatch.undo()
     assert torch.load(tmp_path / BEST, weights_only=True) == {"epoch": 1}
     folder.save_checkpoint(BEST, {"epoch": 3})
     assert torch.load(tmp_path / BEST, weights_only=True) == {"epoch": 3}
     assert [file.name for file in (tmp_path / BEST).parent.iterdir()] == ["best.ckpt"]
+
+
+# A folder that is gone on with
+
+
+def test_a_folder_that_has_lost_rows_is_left_as_it_is(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for i, record in enumerate(RECORDS):
+        folder.log_epoch(i + 1, record)
+    folder.flush()
+    lengths = folder.lengths()
+    content = (tmp_path / "metrics.csv").read_bytes()[:-1]
+    (tmp_path / "metrics.csv").write_bytes(content)
+    with pytest.raises(UserError, match=r"metrics\.csv is not what it was when the checkpoint"):
+        RunFolder(tmp_path).cut(lengths, 7)
+    assert (tmp_path / "metrics.csv").read_bytes() == content
+    assert RunFolder(tmp_path).lengths().keys() == lengths.keys()
+
+
+@pytest.mark.parametrize("void", [0, 2])
+def test_a_folder_is_taken_back_and_goes_on_without_gap_or_double(
+    tmp_path: Path, void: int
+) -> None:
+    """As after a kill: epochs 1 to 3 stand in the checkpoint, later ones are void."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for path in (whole, broken):
+        path.mkdir()
+    uninterrupted = RunFolder(whole)
+    for i, record in enumerate(RECORDS):
+        uninterrupted.log_epoch(i + 1, record)
+    uninterrupted.flush()
+
+    folder = RunFolder(broken)
+    for i, record in enumerate(RECORDS[:3]):
+        folder.log_epoch(i + 1, record)
+    folder.flush()
+    lengths = folder.lengths()
+    for i in range(3, 3 + void):
+        folder.log_epoch(i + 1, RECORDS[0])  # not what the run will find again
+    folder.flush()
+    RunFolder(broken).cut(lengths, 3)  # an attempt that was killed at once
+    again = RunFolder(broken)
+    again.cut(lengths, 3)
+    for i in range(3, len(RECORDS)):
+        again.log_epoch(i + 1, RECORDS[i])
+    again.flush()
+    assert (broken / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+    one, other = read_events(whole), read_events(broken)
+    for tag in one.Tags()["scalars"]:
+        curve, resumed = ([(e.step, e.value) for e in x.Scalars(tag)] for x in (one, other))
+        assert str(curve) == str(resumed)  # nan is nan
+        assert [step for step, _ in resumed] == list(range(1, 8))
+
+
+def test_a_tensorboard_that_watches_forgets_what_is_void(tmp_path: Path) -> None:
+    """It has read epochs 4 and 5 before the kill; the file of the resumed run revokes them."""
+    folder = RunFolder(tmp_path)
+    for i in range(3):
+        folder.log_epoch(i + 1, {"val/loss": 1.0})
+    folder.flush()
+    lengths = folder.lengths()
+    for i in (3, 4):
+        folder.log_epoch(i + 1, {"val/loss": 9.0})
+    folder.flush()
+    watching = read_events(tmp_path)
+    assert [event.value for event in watching.Scalars("val/loss")] == [1, 1, 1, 9, 9]
+    again = RunFolder(tmp_path)
+    again.cut(lengths, 3)
+    for i in (3, 4, 5):
+        again.log_epoch(i + 1, {"val/loss": 2.0})
+    again.flush()
+    watching.Reload()
+    assert [event.value for event in watching.Scalars("val/loss")] == [1, 1, 1, 2, 2, 2]
+    assert [event.step for event in watching.Scalars("val/loss")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_result_that_is_no_json_leaves_no_result(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from hydra_plugins.normlab.jobs import Job, JobComposer
 from normlab.errors import UserError
+from normlab.interruption import Interrupted, tell
 
 log = logging.getLogger(__name__)
 
@@ -71,13 +72,19 @@ class FusedLauncher(Launcher):
         runs = [
             Run(job.settings, job.folder, f"job {job.num}", job.write_hydra_files) for job in jobs
         ]
-        outcomes = train_runs(
-            runs,
-            alone=lambda i: self._run_alone(jobs[i]),
-            max_runs=self.max_runs,
-            executor=self.executor,
-            submitit={**self.submitit, "folder": Path(self.config.hydra.sweep.dir) / ".submitit"},
-        )
+        folder = Path(self.config.hydra.sweep.dir)
+        try:
+            outcomes = train_runs(
+                runs,
+                alone=lambda i: self._run_alone(jobs[i]),
+                max_runs=self.max_runs,
+                executor=self.executor,
+                submitit={**self.submitit, "folder": folder / ".submitit"},
+            )
+        except Interrupted as end:
+            finished = sum((job.folder / "result.json").exists() for job in jobs)
+            tell(end, f"{finished} of {len(jobs)} runs have finished", folder)
+            raise
         return [_job_return(job, value) for job, value in zip(jobs, outcomes, strict=True)]
 
     def _run_alone(self, job: Job) -> Any:

@@ -42,6 +42,11 @@ class Settings(Section):
     diagnosis: DiagnosisSettings
     figures: FiguresSettings
     report: ReportSettings
+    ckpt_path: str | None = Field(
+        default=None,
+        exclude=True,  # how a run goes on is none of its settings
+        description="a last.ckpt to go on from, in hydra.run.dir (short: resume=FOLDER)",
+    )
 
     @property
     def batchnorm(self) -> bool:

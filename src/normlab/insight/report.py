@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from normlab.durable import write_durably
 from normlab.errors import UserError
 from normlab.insight.figures import figures
 from normlab.insight.markdown import marked, pipes
@@ -141,11 +141,5 @@ def _sections(standings: Standings) -> list[tuple[str, Sequence[Table]]]:
 
 
 def _write(path: Path, text: str) -> Path:
-    """A reader sees the file before or the file after, never half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_durably(path, text)
     return path

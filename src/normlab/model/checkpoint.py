@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +38,40 @@ def weights_checkpoint(
     }
 
 
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint of this program, on the CPU; nothing in it is executed.
+
+    Raises:
+        UserError: where there is no such file, or it is no checkpoint of this version.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except pickle.UnpicklingError as error:
+        if "WeightsUnpickler error: Unsupported" in str(error):
+            reason = "it names code to run, and was not opened"
+        else:
+            reason = "it is damaged, or something else"
+        raise UserError(f"{path} is no checkpoint that can be read safely: {reason}") from None
+    except Exception as error:
+        # torch.load raises RuntimeError, EOFError, KeyError and others alike.
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} is no checkpoint that can be read safely: {reason}") from None
+    entry = checkpoint.get("normlab") if isinstance(checkpoint, dict) else None
+    if not isinstance(entry, dict) or entry.get("format") != FORMAT:
+        raise UserError(f"{path} is no checkpoint of this version of normlab")
+    return checkpoint
+
+
 def load_network(path: Path) -> tuple[Network, Schema]:
     """The trained network in evaluation mode, on the CPU, with its schema.
 
     Raises:
         UserError: where there is no such file, or it is no checkpoint of this program.
     """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except Exception as error:
-        # torch.load raises RuntimeError, UnpicklingError, EOFError, KeyError and others alike.
-        raise UserError(f"{path} is no checkpoint that can be read safely: {error}") from None
-    entry = checkpoint.get("normlab") if isinstance(checkpoint, dict) else None
-    if not isinstance(entry, dict) or entry.get("format") != FORMAT:
-        raise UserError(f"{path} is no checkpoint of this version of normlab")
+    checkpoint = read_checkpoint(path)
+    entry = checkpoint["normlab"]
     try:
         network = Network.from_settings(entry["network"])
         state = {

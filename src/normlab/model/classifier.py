@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +15,12 @@ from normlab.data.batches import Batch, SharedBatch
 from normlab.data.schema import Schema
 from normlab.model.best import BestWeights
 from normlab.model.checkpoint import describe
+from normlab.model.divergence import (
+    explanation,
+    first_not_finite,
+    rows_of_batch,
+    weights_finite,
+)
 from normlab.model.lean_module import LeanModule
 from normlab.model.metrics import METRICS, binary_metrics
 from normlab.model.network import Network
@@ -77,6 +84,7 @@ class Classifier(LeanModule):
         # A weight of 1 would double the loss's operators for nothing.
         weight = None if pos_weight == 1 else torch.tensor(pos_weight)
         self.loss = nn.BCEWithLogitsLoss(pos_weight=weight)
+        self.diverged: str | None = None  # how, where its loss has turned nan or infinite
         self._lr = lr
         self._train = Outputs()
         self._val = Outputs()
@@ -116,12 +124,40 @@ class Classifier(LeanModule):
         for name, outputs in (("train", self._train), ("val", self._val)):
             if outputs:
                 record |= epoch_record(name, *self._of_all_ranks(*outputs.joined()))
-                outputs.clear()
+        if not self._finite(record):
+            self.diverged = self._how_diverged(record)
+            self.trainer.should_stop = True
+        self._train.clear()
+        self._val.clear()
         if self.watch is not None and "train/loss" in record:
             epoch, last = self.current_epoch + 1, self.trainer.max_epochs
             record |= self.watch.record(self.network, self.loss, epoch, last, record["train/loss"])
         self._publish(record)
-        self.best.update(self.network, record.get("val/loss"), self.current_epoch)
+        if self.diverged is None or not self.best.weights:
+            self.best.update(self.network, record.get("val/loss"), self.current_epoch)
+
+    def _finite(self, record: dict[str, float]) -> bool:
+        """Whether the losses are numbers, and so the weights that made the last of them."""
+        if not math.isfinite(record.get("train/loss", 0.0)):
+            return False
+        last = record.get("val/loss")
+        return weights_finite(self.network) if last is None else math.isfinite(last)
+
+    def _how_diverged(self, record: dict[str, float]) -> str:
+        losses = (self.loss(logits, labels) for logits, labels in self._train.batches())
+        position = first_not_finite(losses)
+        losses = (record.get("train/loss", 0.0), record.get("val/loss", math.nan))
+        steps = len(self._train)
+        batch = steps - 1 if position is None else position
+        return explanation(
+            self.network,
+            self.schema,
+            rows_of_batch(self.trainer.train_dataloader or [], batch),
+            loss=next(loss for loss in losses if not math.isfinite(loss)),
+            epoch=self.current_epoch + 1,
+            step=self.global_step - steps + batch + 1,
+            lr=self._lr,
+        )
 
     def _of_all_ranks(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         several = self.trainer.world_size > 1
@@ -149,6 +185,9 @@ class Classifier(LeanModule):
         checkpoint["best"] = self.best.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Lightning converts the module to trainer.precision after it has loaded the weights.
+        weights = checkpoint["state_dict"].values()
+        self.to(next(value.dtype for value in weights if value.is_floating_point()))
         self.best.load_state_dict(checkpoint["best"])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,11 @@ class Outputs:
         self._loose: list[tuple[Tensor, Tensor]] = []
         self._held: tuple[Tensor, Tensor] | None = None
         self._n_held = 0
+        self._sizes: list[int] = []
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return len(self._sizes)
 
     def __bool__(self) -> bool:
         return bool(self._loose or self._n_held)
@@ -27,6 +34,7 @@ class Outputs:
     def append(self, logits: Tensor, labels: Tensor) -> None:
         """A batch's (n,), which are not to be changed afterwards."""
         self._loose.append((logits, labels))
+        self._sizes.append(len(logits))
         if len(self._loose) == LOOSE:
             self._move()
 
@@ -54,6 +62,11 @@ class Outputs:
         assert self._held is not None
         return self._held[0][: self._n_held], self._held[1][: self._n_held]
 
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits and labels of each batch, in order."""
+        logits, labels = self.joined()
+        return zip(logits.split(self._sizes), labels.split(self._sizes), strict=True)
+
     def clear(self) -> None:
         """Forgets all batches."""
-        self._loose, self._held, self._n_held = [], None, 0
+        self._loose, self._held, self._n_held, self._sizes = [], None, 0, []

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
@@ -44,6 +44,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 )
 from tensorboard.plugins.text import metadata as text_metadata
 
+from normlab.durable import append_whole
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -51,19 +53,36 @@ _serial = count()  # two files of one process and second get two names
 
 
 class EventFile:
-    """Appends events to one file in a folder, which is made at the first writing."""
+    """Appends events to one file in a folder, which is made at the first writing.
 
-    def __init__(self, folder: Path) -> None:
-        stamp = f"{int(time.time())}.{socket.gethostname()}.{os.getpid()}.{next(_serial)}"
+    Args:
+        after_epoch: of a run that goes on; the steps that another file has after it are void.
+    """
+
+    def __init__(self, folder: Path, after_epoch: int | None = None) -> None:
+        seconds = int(time.time())
+        if after_epoch is not None:  # TensorBoard reads the files in the order of their names
+            others = (path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*"))
+            seconds = max([seconds, *(int(one) + 1 for one in others if one.isdecimal())])
+        stamp = f"{seconds}.{socket.gethostname()}.{os.getpid()}.{next(_serial)}"
         self.path = folder / f"events.out.tfevents.{stamp}"
+        self._after_epoch = after_epoch
 
     def append(self, events: Sequence[Event], records: bytes = b"") -> None:
         """Writes events, then such as are records already, behind those that are there."""
-        start = [Event(wall_time=time.time(), file_version="brain.Event:2")]
-        with self.path.open("ab") as file:
-            for event in events if file.tell() else [*start, *events]:
-                file.write(record(event.SerializeToString()))
-            file.write(records)
+        if not self.path.exists():
+            events = [*self._start(), *events]
+        data = b"".join(record(event.SerializeToString()) for event in events) + records
+        if data:
+            append_whole(self.path, data)
+
+    def _start(self) -> list[Event]:
+        now = time.time()
+        version = Event(wall_time=now, file_version="brain.Event:2")
+        if self._after_epoch is None:
+            return [version]
+        log = SessionLog(status=SessionLog.START)
+        return [version, Event(wall_time=now, step=self._after_epoch + 1, session_log=log)]
 
 
 def record(data: bytes) -> bytes:

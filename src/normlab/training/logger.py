@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 
+from normlab.errors import UserError
 from normlab.training.run_folder import RunFolder
 
 FLUSH_SECONDS = 1.0  # between two writings, so that a curve can be watched as it grows
@@ -43,4 +45,6 @@ class RunFolderLogger(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        self.folder.flush()
+        # Where the training has failed, it may be the disk: that is said already.
+        with suppress(UserError) if status == "failed" else nullcontext():
+            self.folder.flush()

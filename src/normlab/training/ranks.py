@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,8 +22,13 @@ from normlab.model.classifier import Classifier
 GRACE_SECONDS = 5.0  # for processes that were asked to end
 
 
-def fit_on_ranks(data: TableDataModule, model: Classifier, trainer: Trainer) -> int:
+def fit_on_ranks(
+    data: TableDataModule, model: Classifier, trainer: Trainer, path: Path | None = None
+) -> int:
     """`trainer.fit` over processes; returns the number of epochs that were trained.
+
+    Args:
+        path: of the checkpoint to go on from; None from the start.
 
     In every process that was here before, `model.best` then holds the best weights: under
     ddp_fork and ddp_spawn a process that did not train itself.
@@ -31,13 +37,14 @@ def fit_on_ranks(data: TableDataModule, model: Classifier, trainer: Trainer) -> 
     trainer.callbacks.append(handover)  # type: ignore[attr-defined]
     try:
         with _threads(trainer), _children_ended(trainer):
-            trainer.fit(model, datamodule=data)
+            trainer.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
     finally:
         trainer.callbacks.remove(handover)  # type: ignore[attr-defined]
     if forks(trainer):
         trainer.precision_plugin.convert_module(model)  # as it was in the children
     handed: Any = trainer.callback_metrics.pop(Handover.KEY)
     model.best.load_state_dict(handed["best"])
+    model.diverged = handed["diverged"]
     return handed["epochs"]
 
 
@@ -65,7 +72,11 @@ class Handover(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
-        handed: Any = {"best": pl_module.best.state_dict(), "epochs": trainer.current_epoch}
+        handed: Any = {
+            "best": pl_module.best.state_dict(),
+            "epochs": trainer.current_epoch,
+            "diverged": pl_module.diverged,
+        }
         trainer.callback_metrics[self.KEY] = handed
 
 

@@ -29,6 +29,7 @@ class Result:
         seconds: duration of the training.
         rows_per_second: training rows passed in a second, validation and logging included.
         diagnosis: `diagnosis.conclusion`; None where it is switched off.
+        diverged: how, where the loss turned nan or infinite and ended the run; else None.
     """
 
     checkpoint: str | None
@@ -41,6 +42,7 @@ class Result:
     seconds: float
     rows_per_second: float
     diagnosis: dict[str, Any] | None = None
+    diverged: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

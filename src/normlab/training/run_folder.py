@@ -4,7 +4,7 @@ config.yaml       the resolved settings
 provenance.json   versions, the git commit, the data's SHA-256
 metrics.csv       a row an epoch
 events.out...     the same for TensorBoard, with settings, final metrics, texts and pictures
-checkpoints/      best.ckpt, last.ckpt
+checkpoints/      best.ckpt, last.ckpt; stack.ckpt while runs train as one
 result.json       the figures of the checkpoint that it names
 """
 
@@ -14,6 +14,7 @@ result.json       the figures of the checkpoint that it names
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -26,7 +27,9 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
+from normlab.config.changes import changed, flatten
 from normlab.diagnosis.curves import Curves
+from normlab.durable import PARTIAL, append_whole, write_durably
 from normlab.errors import UserError
 from normlab.model.metrics import METRICS as METRIC_NAMES
 from normlab.training.events import (
@@ -45,6 +48,8 @@ METRICS = "metrics.csv"
 RESULT = "result.json"
 BEST = "checkpoints/best.ckpt"
 LAST = "checkpoints/last.ckpt"
+STACK = "checkpoints/stack.ckpt"
+EVENTS = "events.out.tfevents.*"
 # TensorBoard goes by the alphabet: HParams shows the first five metrics until others are ticked,
 # hence the final figures come first; Scalars opens the first two groups of tags, hence no `lr` of
 # its own before the curves.
@@ -52,8 +57,6 @@ FINAL_TAGS = "result/"
 RATE_TAG = "train/lr"
 # Charts of the page Custom Scalars: both splits in one.
 CHARTS = {name: [f"^{split}/{name}$" for split in ("train", "val")] for name in METRIC_NAMES}
-# Settings that change no figure of result.json.
-NOT_OF_THE_RUN = ("report.", "diagnosis.", "figures.", "trainer.enable_progress_bar")
 
 
 class Epoch(NamedTuple):
@@ -82,7 +85,7 @@ class RunFolder:
 
     def write_settings(self, settings: dict[str, Any]) -> None:
         """The resolved settings, as plain types."""
-        write_atomically(
+        write_durably(
             self.path / CONFIG,
             yaml.dump(settings, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True),
         )
@@ -94,7 +97,7 @@ class RunFolder:
 
     def write_provenance(self, provenance: dict[str, Any]) -> None:
         """What the run was made of."""
-        write_atomically(self.path / PROVENANCE, strict_json(provenance))
+        write_durably(self.path / PROVENANCE, strict_json(provenance))
 
     def log_epoch(self, epoch: int, record: dict[str, float]) -> None:
         """An epoch's metrics; `epoch` counts the finished ones, so the first is 1.
@@ -118,23 +121,27 @@ class RunFolder:
             return
         if self._epochs:
             self.curves.extend(self._epochs[0].number, [epoch.record for epoch in self._epochs])
-            self._append_metrics()
-        self._events_file.append(self._events, self._scalars())
-        self._epochs, self._events = [], []
+            append_whole(self.path / METRICS, self._csv().encode())
+        records = self._scalars()
+        self._epochs = []
+        self._events_file.append(self._events, records)
+        self._events = []
         self._flushed = time.monotonic()
 
-    def _append_metrics(self) -> None:
+    def _csv(self) -> str:
+        """The epochs as lines, below a header where the file has none yet."""
         path = self.path / METRICS
-        new = not path.exists()
+        new = not path.exists() or path.stat().st_size == 0
         self._columns = self._columns or _columns(path) or list(self._epochs[0].record)
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(["epoch", *self._columns])
-            writer.writerows(
-                [epoch.number, *map(epoch.record.get, self._columns, repeat(""))]
-                for epoch in self._epochs
-            )
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        if new:
+            writer.writerow(["epoch", *self._columns])
+        writer.writerows(
+            [epoch.number, *map(epoch.record.get, self._columns, repeat(""))]
+            for epoch in self._epochs
+        )
+        return text.getvalue()
 
     def _scalars(self) -> bytes:
         """The epochs for TensorBoard: what all of them have at once, then what only some have."""
@@ -153,13 +160,46 @@ class RunFolder:
         self.flush()
         return self.curves.whole(self.path / METRICS)
 
+    def lengths(self) -> dict[str, int]:
+        """The files that grow by the epoch, with their bytes: what a checkpoint notes of them."""
+        growing = [self.path / METRICS, *self.path.glob(EVENTS)]
+        return {path.name: path.stat().st_size for path in growing if path.exists()}
+
+    def cut(self, lengths: dict[str, int], epoch: int) -> None:
+        """Takes the folder back to where a checkpoint was written, to go on from there.
+
+        The events go on in a file of their own, which tells a TensorBoard that has seen the later
+        ones to forget them.
+
+        Args:
+            lengths: as of `lengths`, at that time.
+            epoch: number of epochs finished then.
+
+        Raises:
+            UserError: where a file is gone or shorter than it was; nothing is cut then.
+        """
+        now = self.lengths()
+        for name, length in lengths.items():
+            if now.get(name, -1) < length:
+                raise UserError(
+                    f"{self.path / name} is not what it was when the checkpoint was written: "
+                    f"{now.get(name, 0)} of {length} bytes are left"
+                )
+        for name in now:
+            if name in lengths:
+                os.truncate(self.path / name, lengths[name])
+            else:
+                (self.path / name).unlink()
+        self._epochs, self._events, self._columns, self.curves = [], [], [], Curves()
+        self._events_file = EventFile(self.path, after_epoch=epoch)
+
     def save_checkpoint(self, name: str, checkpoint: dict[str, Any]) -> None:
         """Writes `BEST` or `LAST`, loadable with `weights_only=True`."""
         path = self.path / name
         path.parent.mkdir(exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        torch.save(checkpoint, partial)
-        os.replace(partial, path)
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write_durably(path, content.getvalue())
 
     def write_result(self, result: dict[str, Any]) -> None:
         """result.json, which marks the run as finished, and its figures for TensorBoard."""
@@ -171,7 +211,7 @@ class RunFolder:
         }
         self._events += [scalars(result["epochs"], metrics, now), hparams_end(now)]
         self.flush()
-        write_atomically(self.path / RESULT, strict_json(result))
+        write_durably(self.path / RESULT, strict_json(result))
 
 
 def _scalars_of(epochs: Sequence[Epoch], names: Sequence[str]) -> bytes:
@@ -198,12 +238,7 @@ def finished_result(path: Path, settings: dict[str, Any]) -> dict[str, Any] | No
     if not (path / RESULT).exists():
         return None
     before = yaml.load((path / CONFIG).read_text(encoding="utf-8"), yaml.CSafeLoader)
-    old, new = flatten(before), flatten(settings)
-    keys = [
-        key
-        for key in {**old, **new}
-        if old.get(key) != new.get(key) and not key.startswith(NOT_OF_THE_RUN)
-    ]
+    keys = changed(before, settings)
     if keys:
         raise UserError(
             f"{path} holds a finished run of other settings ({', '.join(keys)}): "
@@ -214,22 +249,9 @@ def finished_result(path: Path, settings: dict[str, Any]) -> dict[str, Any] | No
 
 def clear(path: Path) -> None:
     """Removes what an unfinished run left, so that it can be trained anew."""
-    for pattern in (METRICS, "events.out.tfevents.*", "*.partial", "checkpoints/*.ckpt*"):
+    for pattern in (METRICS, EVENTS, f"*{PARTIAL}", "checkpoints/*.ckpt*"):
         for file in path.glob(pattern):
             file.unlink()
-
-
-def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """Nested settings as dotted keys with values that TensorBoard's HParams can hold."""
-    flat: dict[str, bool | int | float | str] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif isinstance(value, (bool, int, float, str)):
-            flat[prefix + key] = value
-        else:
-            flat[prefix + key] = "null" if value is None else str(value)
-    return flat
 
 
 def strict_json(value: Any) -> str:
@@ -245,8 +267,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """A reader sees the old file or the new one, never half of it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+def _header(path: Path) -> list[str]:
+    """The names of the columns of metrics.csv."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return next(csv.reader(file))

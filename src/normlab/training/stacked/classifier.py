@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from torch import Tensor
 
 from normlab.model.classifier import Batch, make_scheduler
+from normlab.model.divergence import explanation, first_not_finite, rows_of_batch
 from normlab.model.lean_module import LeanModule
 from normlab.model.metrics import METRICS, binary_metrics
 from normlab.seeding import Stream, epoch_seed, seed_device
@@ -41,16 +43,18 @@ class StackedClassifier(LeanModule):
         super().__init__()
         self.stack = Stack([member.classifier for member in members])
         self.members = list(members)
+        self._n_runs = len(members)
         self.patience = patience
         self.min_delta = min_delta
         self._data = data
         watched = members[0].classifier.watch is not None
         self._watch = StackedWatch(members, data) if watched else None
         self._best: list[Tensor] = []
-        self._best_loss = torch.empty(0)
-        self._best_epoch = torch.empty(0)
+        self._best_loss = torch.zeros(len(members))
+        self._best_epoch = torch.zeros(len(members))
         self._waited = torch.zeros(len(members), dtype=torch.int64)
         self._awaited = torch.full((len(members),), math.inf, dtype=torch.float64)
+        self._restored: dict[str, Any] | None = None
         self._train: list[Batch] = []
         self._val: list[Batch] = []
 
@@ -97,13 +101,17 @@ class StackedClassifier(LeanModule):
 
     def on_train_epoch_end(self) -> None:
         names, values = self._epoch()
+        finite = self._finite(names, values)
+        self._note_diverged(finite, names, values)
+        self._train.clear()
+        self._val.clear()
         for member, row in zip(self.members, values.tolist(), strict=True):
             member.log(self.current_epoch + 1, dict(zip(names, row, strict=True)))
         losses = torch.full((len(values),), math.nan, dtype=torch.float64)
         if "val/loss" in names:
             losses = values[:, names.index("val/loss")]
-        self._remember(losses)
-        stopped = self._stopped(losses)
+        self._remember(losses, finite)
+        stopped = self._stopped(losses) | ~finite
         if self.current_epoch + 1 == self.trainer.max_epochs:
             stopped[:] = True
         if stopped.any():
@@ -118,7 +126,6 @@ class StackedClassifier(LeanModule):
                 logits, labels = (torch.cat(part, 1) for part in zip(*batches, strict=True))
                 names += [f"{name}/{metric}" for metric in METRICS]
                 columns.append(binary_metrics(logits, labels).double().cpu())
-                batches.clear()
         if self._watch is not None:
             losses = columns[1][:, METRICS.index("loss")]
             more = self._watch.look(
@@ -127,7 +134,34 @@ class StackedClassifier(LeanModule):
             return names + more[0], torch.cat([*columns, more[1]], 1)
         return names, torch.cat(columns, 1)
 
-    def _remember(self, loss: Tensor) -> None:
+    def _finite(self, names: list[str], values: Tensor) -> Tensor:
+        """As `Classifier._finite`, for all runs."""
+        losses = [names.index(name) for name in ("train/loss", "val/loss") if name in names]
+        finite = values[:, losses].isfinite().all(1)
+        if self._data.index["val"].shape[1] == 0:
+            finite &= self.stack.weights.detach().isfinite().all(1).cpu()
+        return finite
+
+    def _note_diverged(self, finite: Tensor, names: list[str], values: Tensor) -> None:
+        for run in (~finite).nonzero().flatten().tolist():
+            member = self.members[run]
+            batches = [(logits[run], labels[run]) for logits, labels in self._train]
+            losses = (member.classifier.loss.cpu()(z.cpu(), y.cpu()) for z, y in batches)
+            found = first_not_finite(losses)
+            batch = len(batches) - 1 if found is None else found
+            record = dict(zip(names, values[run].tolist(), strict=True))
+            last = (record.get("train/loss", 0.0), record.get("val/loss", math.nan))
+            member.classifier.diverged = explanation(
+                member.classifier.network,
+                member.classifier.schema,
+                rows_of_batch(self.trainer.train_dataloader or [], batch)[run],
+                loss=next(value for value in last if not math.isfinite(value)),
+                epoch=self.current_epoch + 1,
+                step=self.global_step - len(batches) + batch + 1,
+                lr=member.schedule[self.current_epoch],
+            )
+
+    def _remember(self, loss: Tensor, finite: Tensor) -> None:
         """As `BestWeights.update`, for all runs and their val/loss (runs,)."""
         if not self._best:
             self._best = self.stack.snapshot()
@@ -135,7 +169,7 @@ class StackedClassifier(LeanModule):
             return
         has_validation = self._data.index["val"].shape[1] > 0
         first = self._best_loss.isnan() & ~loss.isnan()
-        better = (loss < self._best_loss) | first | (not has_validation)
+        better = ((loss < self._best_loss) | first | (not has_validation)) & finite
         self._best_loss[better] = loss[better]
         self._best_epoch[better] = self.current_epoch + 1
         self.stack.update(self._best, better.to(self.device))
@@ -149,6 +183,31 @@ class StackedClassifier(LeanModule):
         self._awaited = loss.where(improved, self._awaited)
         self._waited = (self._waited + finite).where(~improved, 0)
         return (self._waited >= self.patience) | ~finite
+
+    def state(self) -> dict[str, Any]:
+        """What the runs remember beside their weights, (runs, ...) each; for `restore`."""
+        return {
+            "best": self._best,
+            "best_loss": self._best_loss,
+            "best_epoch": self._best_epoch,
+            "waited": self._waited,
+            "awaited": self._awaited,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Lightning converts the module to trainer.precision after it has loaded the weights.
+        self.to(checkpoint["state_dict"]["stack.weights"].dtype)
+        self._restored = checkpoint["stack"]["state"]
+
+    def on_train_start(self) -> None:
+        self._started_at = time.monotonic()
+        if self._restored is not None:
+            self._best = [value.to(self.device) for value in self._restored["best"]]
+            self._best_loss = self._restored["best_loss"]
+            self._best_epoch = self._restored["best_epoch"]
+            self._waited = self._restored["waited"]
+            self._awaited = self._restored["awaited"]
+            self._restored = None
 
     def _early_stopping_state(self, run: int, loss: float) -> dict[str, Any]:
         """What the callback of a single run would have saved, after a last val/loss."""
@@ -171,9 +230,11 @@ class StackedClassifier(LeanModule):
         template = self.trainer._checkpoint_connector.dump_checkpoint()
         optimizer = self._optimizer
         stack = self.stack
+        seconds = (time.monotonic() - self._started_at) / self._n_runs
         for run in stopped.nonzero().flatten().tolist():
             stopping = self._early_stopping_state(run, float(losses[run]))
             self.members[run].finish(
+                seconds=seconds,
                 epochs=self.current_epoch + 1,
                 best=stack.state_of(run, self._best),
                 best_loss=float(self._best_loss[run]),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from torch import Tensor
 
 from normlab.data.module import TableDataModule
@@ -15,7 +17,11 @@ from normlab.model.checkpoint import PREFIX, describe, weights_checkpoint
 from normlab.model.classifier import Classifier, make_optimizer, make_scheduler
 from normlab.training.diagnosed import diagnosed
 from normlab.training.result import Result, measure
+from normlab.training.resume import ENTRY, ResumePoint, run_entry
 from normlab.training.run_folder import BEST, LAST, RunFolder
+from normlab.training.single import never_good
+
+log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 10.0  # between two writings of metrics: hundreds of files take a while
 
@@ -32,6 +38,7 @@ class Member:
         schedule: the learning rate of each epoch, and after the last one.
         start: what it starts from; None where the diagnosis is switched off.
         result: None until it has left the stack.
+        seconds: its share of the time that the stack had taken when it left.
     """
 
     classifier: Classifier
@@ -42,6 +49,7 @@ class Member:
     start: Start | None = None
     epochs: int = 0
     result: Result | None = None
+    seconds: float = 0.0
 
     def log(self, epoch: int, record: dict[str, float]) -> None:
         """An epoch's metrics; `epoch` counts from 1."""
@@ -53,6 +61,7 @@ class Member:
         self,
         *,
         epochs: int,
+        seconds: float,
         best: dict[str, Tensor],
         best_loss: float,
         best_epoch: int,
@@ -64,18 +73,22 @@ class Member:
 
         Args:
             epochs: number of epochs trained.
+            seconds: this run's share of the time until now.
             best, last: state_dicts of the network.
             optimizer_state: as `torch.optim` has it.
             template: the stack's own checkpoint, for the state of Lightning's loops.
         """
-        self.epochs = epochs
+        self.epochs, self.seconds = epochs, seconds
         remembered = self.classifier.best
         remembered.weights, remembered.loss, remembered.epoch = best, best_loss, best_epoch
         network, schema = self.classifier.network, self.classifier.schema
         if self.folder is not None and self.keep_checkpoints:
             self.folder.flush()
-            self.folder.save_checkpoint(LAST, self._last(last, optimizer_state, template))
-            self.folder.save_checkpoint(BEST, weights_checkpoint(network, schema, best, best_epoch))
+            if self.classifier.diverged is None:
+                self.folder.save_checkpoint(LAST, self._last(last, optimizer_state, template))
+            if not never_good(self.classifier, epochs):
+                content = weights_checkpoint(network, schema, best, best_epoch)
+                self.folder.save_checkpoint(BEST, content)
 
     def _last(
         self, state: dict[str, Tensor], optimizer_state: dict[int, Any], template: dict[str, Any]
@@ -110,7 +123,16 @@ class Member:
             "normlab": describe(self.classifier.network, self.classifier.schema),
             "best": self.classifier.best.state_dict(),
         }
+        if self.folder is not None:
+            reasons = (state["stopping_reason"] for state in template["callbacks"].values())
+            stopped = any(reason != EarlyStoppingReason.NOT_STOPPED.value for reason in reasons)
+            own[ENTRY] = run_entry(self.folder, self.seconds, stopped)
         return {**template, **own}
+
+    def take(self, point: ResumePoint) -> None:
+        """Takes what the run has come to from its own last checkpoint, of all its epochs."""
+        self.epochs, self.seconds = point.epochs, point.seconds
+        self.classifier.on_load_checkpoint(point.checkpoint)
 
     @torch.no_grad()
     def evaluate(self, seconds: float) -> Result:
@@ -124,13 +146,18 @@ class Member:
         network.to(best[next(iter(dict(network.named_parameters())))])
         network.load_state_dict(best)
         kept = self.folder is not None and self.keep_checkpoints
-        self.result = measure(
+        kept = kept and not never_good(self.classifier, self.epochs)
+        result = measure(
             network,
             self.data,
             epochs=self.epochs,
             seconds=seconds,
             checkpoint=BEST if kept else None,
         )
+        self.result = replace(result, diverged=self.classifier.diverged)
+        if self.result.diverged is not None:
+            name = "a run" if self.folder is None else self.folder.path.name
+            log.warning(f"{name}: {self.result.diverged}")
         if self.folder is not None and self.start is not None:
             self.result = diagnosed(
                 self.result, self.start, self.classifier, self.data, self.folder

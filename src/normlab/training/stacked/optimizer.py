@@ -57,6 +57,15 @@ class StackedOptimizer(Optimizer):
         weights.sub_(self.lr / (1 - BETA1**self.steps) * mean.div(root))
         return loss
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a stack goes on from; rates and decays are the runs' settings."""
+        return {"steps": self.steps, "moments": self.moments}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.steps = state_dict["steps"]
+        weights = self.param_groups[0]["params"][0]
+        self.moments = [moment.to(weights) for moment in state_dict["moments"]]
+
     def state_of(self, run: int, sizes: list[int], shapes: list[torch.Size]) -> dict[int, Any]:
         """A run's entry "state", as `torch.optim` has it for the parameters one by one."""
         if self.kind == "sgd":

@@ -1,0 +1,65 @@
+"""Files that are whole or not there, whatever ends the program or the machine.
+
+A file is written beside its place, forced to the disk and renamed: a reader, or a run that goes on
+after a crash, sees the old file or the new one. What grows line by line is cut back where an
+addition fails.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from normlab.errors import UserError
+
+PARTIAL = ".partial"  # ends the names of files that are being written
+
+
+def write_durably(path: Path, content: bytes | str) -> None:
+    """Replaces the file, or makes it.
+
+    Args:
+        content: bytes, or a text that is written in UTF-8.
+
+    Raises:
+        UserError: where it cannot be written: the disk is full, the folder read-only or gone. The
+            old file is untouched then.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    try:
+        try:
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def append_whole(path: Path, data: bytes) -> None:
+    """Adds to the file's end, or makes it: all of the data or nothing.
+
+    Raises:
+        UserError: where it cannot be written.
+    """
+    try:
+        with path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                while data:  # a disk that holds a part alone says why at the next writing
+                    data = data[file.write(data) :]
+            except BaseException:
+                file.truncate(before)
+                raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """The message for a file that the disk or its rights refuse."""
+    return UserError(f"Cannot write {path}: {error.strerror or error}")

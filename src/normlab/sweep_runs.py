@@ -1,0 +1,158 @@
+"""The runs of a sweep, from their settings to their folders: begun, or gone on with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning.pytorch.callbacks import Callback
+from tqdm import tqdm
+
+from normlab.app import objective, write_start
+from normlab.assembly import lightning_trainer, load_table, make_classifier, make_data
+from normlab.config import Settings
+from normlab.config.data import DataSettings
+from normlab.data.table import Table
+from normlab.diagnosis.conclusion import warning_of
+from normlab.diagnosis.start import measure_starts
+from normlab.diagnosis.verdict import counted
+from normlab.diagnosis.warning import summed_up
+from normlab.insight.pictures.dashboard import conclude
+from normlab.training.environment import choose_threads
+from normlab.training.progress import SweepProgress
+from normlab.training.resume import ResumePoint
+from normlab.training.run_folder import RunFolder, clear
+from normlab.training.stacked.member import Member
+from normlab.training.stacked.resume import StackCheckpoints, StackPoint
+from normlab.training.stacked.train import train_stack
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to train, and where to.
+
+    Attributes:
+        name: for messages.
+        prepare: makes the folder and writes what belongs there before training.
+        stack: the checkpoint of the stack that it goes on in; None at its beginning.
+    """
+
+    settings: Settings
+    folder: Path
+    name: str
+    prepare: Callable[[], None]
+    stack: Path | None = None
+
+
+def train_group(runs: Sequence[Run], progress: tqdm | None = None) -> list[float]:
+    """Trains runs of one shape as one, into their folders; returns their objectives."""
+    settings = runs[0].settings
+    resumed = None if runs[0].stack is None else StackPoint.read(runs[0].stack)
+    rows = [] if resumed is None else resumed.rows([run.folder for run in runs])
+    members = _members(runs, resumed, rows)
+    n_rows = len(members[0].data.split.train)
+    rows_in_a_step = min(settings.data.batch_size or n_rows, n_rows)
+    choose_threads(len(members) * rows_in_a_step, settings.model.hidden)
+    if settings.diagnosis.enabled:
+        examine(members, [run.name for run in runs])
+    callbacks: list[Callback] = []
+    if progress is not None:
+        callbacks.append(SweepProgress(progress, len(members)))
+        progress.update(len(members) * (0 if resumed is None else resumed.epochs))
+    if settings.trainer.enable_checkpointing:
+        every = settings.checkpoint.every_n_seconds
+        callbacks.append(StackCheckpoints(members, every, resumed))
+    trainer = lightning_trainer(
+        settings,
+        devices=1,  # "auto" would take all
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=progress is not None,
+    )
+    stopping = settings.early_stopping
+    results = train_stack(members, trainer, stopping.patience, stopping.min_delta, resumed, rows)
+    verdicts = [result.diagnosis["verdict"] for result in results if result.diagnosis]
+    if verdicts:
+        log.info(f"verdicts: {counted(verdicts)}")
+    for run, member, result in zip(runs, members, results, strict=True):
+        if run.settings.figures.of(sweep=True) and member.folder is not None:
+            network, best_epoch = member.classifier.network, member.classifier.best.epoch
+            conclude(member.folder, network, member.data, result, best_epoch, draws=True)
+    return [objective(result.to_dict()) for result in results]
+
+
+def examine(members: Sequence[Member], names: Sequence[str]) -> None:
+    """What the runs start from; one warning for all those that this will keep from learning."""
+    networks = [member.classifier.network for member in members]
+    starts = measure_starts(networks, [member.data for member in members])
+    warnings = []
+    for member, start, name in zip(members, starts, names, strict=True):
+        member.start = start
+        message = warning_of(start, member.classifier)
+        if message is not None:
+            warnings.append((start, name, message))
+    said = summed_up(warnings, len(members))
+    if said is not None:
+        log.warning(f"{members[0].data.table.source}: {said}")
+
+
+def _members(runs: Sequence[Run], resumed: StackPoint | None, rows: Sequence[int]) -> list[Member]:
+    """The runs with their data, their folders ready to be written to."""
+    tables = Tables()
+    members = []
+    for i, run in enumerate(runs):
+        table = tables.load(run.settings)
+        folder = RunFolder(run.folder)
+        if resumed is None:
+            run.prepare()
+            clear(run.folder)
+            write_start(folder, run.settings, table)
+        else:
+            folder.cut(resumed.lengths(rows[i]), resumed.epochs)
+        data = make_data(run.settings, table)
+        kept = run.settings.trainer.enable_checkpointing
+        members.append(Member(make_classifier(run.settings, data), data, folder, kept))
+    return members
+
+
+class Tables:
+    """Reads each table once, however many runs train on it."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, Table] = {}
+
+    def load(self, settings: Settings) -> Table:
+        source = settings.data.model_dump(exclude=set(DataSettings.model_fields))
+        key = repr(source)
+        if key not in self._read:
+            self._read[key] = load_table(settings)
+        return self._read[key]
+
+
+def measure_trained(runs: Sequence[Run], points: Mapping[int, ResumePoint]) -> dict[int, float]:
+    """Writes the results of runs that were ended when all their epochs were trained.
+
+    Args:
+        points: where some of the runs go on, by their positions.
+
+    Returns:
+        Their objectives.
+    """
+    tables = Tables()
+    outcomes: dict[int, float] = {}
+    for i, point in points.items():
+        settings = runs[i].settings
+        if point.complete(settings.trainer.max_epochs):
+            data = make_data(settings, tables.load(settings))
+            classifier = make_classifier(settings, data)
+            point.check_model(classifier)
+            member = Member(classifier, data, RunFolder(runs[i].folder))
+            if settings.diagnosis.enabled:
+                (member.start,) = measure_starts([classifier.network], [data])
+            member.take(point)
+            outcomes[i] = objective(member.evaluate(point.seconds).to_dict())
+    return outcomes
