@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+_made: list[Path] = []
+
 
 def discard(folder: Path, job: str) -> None:
     """Removes what Hydra made for a run that cannot start.
@@ -12,9 +14,26 @@ def discard(folder: Path, job: str) -> None:
     """
     for file in (*(folder / ".hydra").glob("*.yaml"), folder / f"{job}.log"):
         file.unlink(missing_ok=True)
-    above = [path for path in folder.parents if path.is_relative_to(Path.cwd())]
-    for path in (folder / ".hydra", folder, *above):
-        if path == Path.cwd():
+    _remove_empty(folder / ".hydra", folder)
+
+
+def note(folder: Path) -> None:
+    """Remembers a folder that was made before all was checked, for `remove_unused`."""
+    _made.append(folder.absolute())
+
+
+def remove_unused() -> None:
+    """Removes the folders of `note` into which nothing was written."""
+    while _made:
+        _remove_empty(_made.pop())
+
+
+def _remove_empty(*folders: Path) -> None:
+    """Also the folders above the last one, below the working directory."""
+    here = Path.cwd()
+    above = [path for path in folders[-1].parents if path.is_relative_to(here)]
+    for path in (*folders, *above):
+        if path == here:
             return
         try:
             path.rmdir()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from normlab.errors import UserError
+from normlab.hydra_folder import remove_unused
 from normlab.interruption import catch_signals
 from normlab.processes import is_echo
 from normlab.quoting import hydra_quoted, shell_quoted
@@ -63,6 +64,9 @@ def front_door() -> Iterator[None]:
         if error.errno not in OF_THE_DISK:
             raise
         fail(UserError(f"{error.filename or 'the disk'}: {error.strerror}"))
+    finally:
+        if not _folder_has_vanished():
+            remove_unused()
 
 
 def _folder_has_vanished() -> bool:

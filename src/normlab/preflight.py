@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from normlab.continuing import check_continuation
 from normlab.errors import UserError
+from normlab.hydra_folder import note
 from normlab.messages import fail
 from normlab.processes import by_torchrun, is_first
 from normlab.quoting import hydra_literal, shell_quoted
@@ -87,6 +88,7 @@ def own_folder(config: DictConfig, kind: str) -> None:
             folder = named.with_name(f"{named.name}_{number}")
         except OSError as error:
             raise UserError(f"Cannot make {folder}: {error.strerror}") from error
+    note(folder)
     if folder != named:
         with read_write(config), open_dict(config):
             config.hydra[kind].dir = str(folder)

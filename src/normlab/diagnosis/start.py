@@ -58,18 +58,25 @@ class Start:
         return max(scales) / min(scales) if scales else 1.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, for result.json."""
+        """Plain numbers, for result.json.
+
+        Of six digits: the last of float64 depend on how many runs were measured at once.
+        """
         pairs = zip(self.features, self.offsets, self.scales, strict=True)
         by_offset = sorted(pairs, key=lambda one: -one[1] if one[1] == one[1] else 0.0)
         return {
             "features": {
-                name: {"mean_in_stds_from_zero": offset, "std": scale}
+                name: {"mean_in_stds_from_zero": _six_digits(offset), "std": _six_digits(scale)}
                 for name, offset, scale in by_offset[:LISTED]
             },
-            "scale_ratio": self.scale_ratio,
-            "condition_number": self.condition,
+            "scale_ratio": _six_digits(self.scale_ratio),
+            "condition_number": _six_digits(self.condition),
             f"{self.fault}_units": list(self.lost),
         }
+
+
+def _six_digits(value: float) -> float:
+    return float(f"{value:.6g}")
 
 
 def measure_starts(networks: Sequence[Network], data: Sequence[TableDataModule]) -> list[Start]:
