@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from normlab.quoting import shell_quoted
 
 GRACE_SECONDS = 5.0  # for the end of an epoch
+A_MOMENT = 0.01
 CALLED = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "a request to terminate"}
 
 
@@ -64,14 +66,15 @@ def catch_sigterm_again() -> None:
         signal.signal(signal.SIGTERM, _on_signal)
 
 
-def _on_signal(number: int, frame: object) -> None:
+def _on_signal(number: int, frame: FrameType | None) -> None:
     if _state.asked is not None:
         if number == signal.SIGINT:  # whatever holds it up, and nothing is half-written
             os._exit(128 + number)
         return
     _state.asked = number
     if not _state.waits:
-        raise Interrupted(number)
+        _interrupt(number, frame)
+        return
     print(
         f"\nnormlab: {CALLED[signal.Signals(number)]}: ends with this epoch, or in "
         f"{GRACE_SECONDS:.0f} seconds; Ctrl-C ends at once",
@@ -82,9 +85,20 @@ def _on_signal(number: int, frame: object) -> None:
     signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
 
 
-def _on_timeout(number: int, frame: object) -> None:
+def _on_timeout(number: int, frame: FrameType | None) -> None:
     assert _state.asked is not None
-    raise Interrupted(_state.asked)
+    _interrupt(_state.asked, frame)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ends the program; a moment later where Python would swallow the exception, in a `__del__`."""
+    inside = frame
+    while inside is not None and inside.f_code.co_name != "__del__":
+        inside = inside.f_back
+    if inside is None:
+        raise Interrupted(number)
+    signal.signal(signal.SIGALRM, _on_timeout)
+    signal.setitimer(signal.ITIMER_REAL, A_MOMENT)
 
 
 @contextmanager
