@@ -8,6 +8,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from hydra_plugins.normlab.fused_launcher import FusedLauncher
 from hydra_plugins.normlab.jobs import JobComposer
 
 
@@ -28,10 +29,14 @@ class GridSweeper(BasicSweeper):
         loader = self.hydra_context.config_loader
         parser = OverridesParser.create(loader)
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])
-        composer = JobComposer(loader, self.config)
         (jobs,) = self.split_arguments(parsed, None)
-        for num, overrides in enumerate(jobs):
-            composer.compose(num, overrides)
+        if isinstance(self.launcher, FusedLauncher):
+            composer = self.launcher.composer
+            composer.checked = {num: composer.compose(num, job) for num, job in enumerate(jobs)}
+        else:
+            composer = JobComposer(loader, self.config)
+            for num, overrides in enumerate(jobs):
+                composer.compose(num, overrides)
         return super().sweep(arguments)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:

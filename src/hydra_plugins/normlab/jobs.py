@@ -76,6 +76,9 @@ class JobComposer:
     Args:
         config_loader: Hydra's.
         master: the sweep's own config, with Hydra's part.
+
+    Attributes:
+        checked: jobs that the sweeper has composed to check them, for the launcher to take.
     """
 
     def __init__(self, config_loader: ConfigLoader, master: DictConfig) -> None:
@@ -85,6 +88,7 @@ class JobComposer:
         self._parsed: dict[str, Override] = {}
         self._groups: dict[str, bool] = {}
         self._templates: dict[tuple, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self.checked: dict[int, Job] = {}
 
     def compose(self, num: int, overrides: Sequence[str]) -> Job:
         """The job of these overrides.
@@ -92,6 +96,9 @@ class JobComposer:
         Raises:
             UserError: where its settings are bad; the message names the job.
         """
+        job = self.checked.pop(num, None)
+        if job is not None and job.overrides == list(overrides):
+            return job
         try:
             return self._compose(num, list(overrides))
         except (UserError, HydraException) as error:
