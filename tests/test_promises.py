@@ -245,6 +245,16 @@ def test_a_killed_sweep_goes_on_to_the_same_bits(
     record_property("kills", kills)
 
 
+def test_a_killed_run_of_a_sweep_has_its_result_once(forks: ForkServer, tmp_path: Path) -> None:
+    """Killed between the events of its result and result.json."""
+    command = ("-m", *SWEEP, "hydra.sweep.dir=sweep")
+    assert forks.run(*command, cwd=tmp_path).wait() == 0
+    before = numbers(tmp_path / "sweep/0")
+    (tmp_path / "sweep/0/result.json").unlink()
+    assert forks.run(*command, cwd=tmp_path).wait() == 0
+    assert_identical(before, numbers(tmp_path / "sweep/0"))
+
+
 def test_more_epochs_for_a_run_that_has_finished(forks: ForkServer, tmp_path: Path) -> None:
     """Raised on the way, trainer.max_epochs is as if it had been set at once.
 

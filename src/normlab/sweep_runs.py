@@ -150,7 +150,9 @@ def measure_trained(runs: Sequence[Run], points: Mapping[int, ResumePoint]) -> d
             data = make_data(settings, tables.load(settings))
             classifier = make_classifier(settings, data)
             point.check_model(classifier)
-            member = Member(classifier, data, RunFolder(runs[i].folder))
+            folder = RunFolder(runs[i].folder)
+            folder.cut(point.lengths, point.epochs)  # events of a result that was not written
+            member = Member(classifier, data, folder)
             if settings.diagnosis.enabled:
                 (member.start,) = measure_starts([classifier.network], [data])
             member.take(point)
