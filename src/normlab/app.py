@@ -31,16 +31,11 @@ from normlab.summary import headline, summary
 from normlab.training.checkpoints import Checkpoints
 from normlab.training.diagnosed import diagnosed
 from normlab.training.environment import choose_threads, quiet_lightning
+from normlab.training.leftovers import clear, finished_result
 from normlab.training.ranks import forks
 from normlab.training.result import Result
 from normlab.training.resume import ResumePoint
-from normlab.training.run_folder import (
-    CONFIG,
-    LAST,
-    RunFolder,
-    clear,
-    finished_result,
-)
+from normlab.training.run_folder import CONFIG, LAST, RunFolder
 from normlab.training.single import train
 from normlab.unfinished import asked_for, check_same_data, unfinished, write_continuation
 from normlab.validation import check_job, parse_settings

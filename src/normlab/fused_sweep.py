@@ -26,8 +26,8 @@ from normlab.config import Settings
 from normlab.errors import UserError
 from normlab.sweep_runs import Run, Tables, measure_trained, train_group
 from normlab.training.environment import quiet_lightning
+from normlab.training.leftovers import finished_result
 from normlab.training.progress import bar
-from normlab.training.run_folder import finished_result
 from normlab.training.stacked.grouping import stacking_key, why_alone
 from normlab.training.stacked.member import Member
 from normlab.training.stacked.memory import runs_that_fit

@@ -21,9 +21,10 @@ from normlab.diagnosis.verdict import counted
 from normlab.diagnosis.warning import summed_up
 from normlab.insight.pictures.dashboard import conclude
 from normlab.training.environment import choose_threads
+from normlab.training.leftovers import clear
 from normlab.training.progress import SweepProgress
 from normlab.training.resume import ResumePoint
-from normlab.training.run_folder import RunFolder, clear
+from normlab.training.run_folder import RunFolder
 from normlab.training.stacked.member import Member
 from normlab.training.stacked.resume import StackCheckpoints, StackPoint
 from normlab.training.stacked.train import train_stack

@@ -12,8 +12,9 @@ from normlab.config import Settings
 from normlab.continuing import check_continuation, read_config, refuse_changes
 from normlab.data.table import Table
 from normlab.errors import UserError
+from normlab.training.leftovers import clear
 from normlab.training.resume import ResumePoint
-from normlab.training.run_folder import LAST, PROVENANCE, RESULT, STACK, RunFolder, clear
+from normlab.training.run_folder import LAST, PROVENANCE, RESULT, STACK, RunFolder
 from normlab.training.stacked.resume import StackPoint
 
 log = logging.getLogger(__name__)

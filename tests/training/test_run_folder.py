@@ -23,13 +23,8 @@ from normlab import durable
 from normlab.config import Settings
 from normlab.diagnosis.tags import GRADIENT_NORM, SKILL, UNITS
 from normlab.errors import UserError
-from normlab.training.run_folder import (
-    BEST,
-    FINAL_TAGS,
-    RATE_TAG,
-    RunFolder,
-    strict_json,
-)
+from normlab.strict_json import strict_json
+from normlab.training.run_folder import BEST, FINAL_TAGS, RATE_TAG, RunFolder
 
 WATCHED = (SKILL, UNITS, GRADIENT_NORM)  # now and then
 RECORDS = [

@@ -13,25 +13,23 @@ result.json       the figures of the checkpoint that it names
 
 from __future__ import annotations
 
-import csv
 import io
-import json
-import math
 import os
 import time
 from collections.abc import Sequence
-from itertools import groupby, repeat
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import yaml
 
-from normlab.config.changes import changed, flatten
+from normlab.config.changes import flatten
 from normlab.diagnosis.curves import Curves
-from normlab.durable import PARTIAL, append_whole, write_durably
+from normlab.durable import write_durably
 from normlab.errors import UserError
 from normlab.model.metrics import METRICS as METRIC_NAMES
+from normlab.strict_json import strict_json
 from normlab.training.events import (
     Event,
     EventFile,
@@ -41,6 +39,7 @@ from normlab.training.events import (
     scalar_records,
     scalars,
 )
+from normlab.training.metrics_file import Epoch, MetricsFile
 
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
@@ -59,14 +58,6 @@ RATE_TAG = "train/lr"
 CHARTS = {name: [f"^{split}/{name}$" for split in ("train", "val")] for name in METRIC_NAMES}
 
 
-class Epoch(NamedTuple):
-    """What an epoch is logged with."""
-
-    number: int
-    wall_time: float
-    record: dict[str, float]
-
-
 class RunFolder:
     """A run's folder. Epochs are kept in memory until `flush`, and no file stays open.
 
@@ -77,10 +68,10 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.curves = Curves()
+        self._metrics = MetricsFile(path / METRICS)
         self._events_file = EventFile(path)
         self._epochs: list[Epoch] = []
         self._events: list[Event] = []
-        self._columns: list[str] = []
         self._flushed = time.monotonic()
 
     def write_settings(self, settings: dict[str, Any]) -> None:
@@ -100,11 +91,7 @@ class RunFolder:
         write_durably(self.path / PROVENANCE, strict_json(provenance))
 
     def log_epoch(self, epoch: int, record: dict[str, float]) -> None:
-        """An epoch's metrics; `epoch` counts the finished ones, so the first is 1.
-
-        The names of the first record of all are the columns of metrics.csv; what a later one has
-        not stays blank.
-        """
+        """An epoch's metrics; `epoch` counts the finished ones, so the first is 1."""
         self._epochs.append(Epoch(epoch, time.time(), record))
 
     def add_events(self, events: Sequence[Event]) -> None:
@@ -121,27 +108,12 @@ class RunFolder:
             return
         if self._epochs:
             self.curves.extend(self._epochs[0].number, [epoch.record for epoch in self._epochs])
-            append_whole(self.path / METRICS, self._csv().encode())
+            self._metrics.append(self._epochs)
         records = self._scalars()
         self._epochs = []
         self._events_file.append(self._events, records)
         self._events = []
         self._flushed = time.monotonic()
-
-    def _csv(self) -> str:
-        """The epochs as lines, below a header where the file has none yet."""
-        path = self.path / METRICS
-        new = not path.exists() or path.stat().st_size == 0
-        self._columns = self._columns or _columns(path) or list(self._epochs[0].record)
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        if new:
-            writer.writerow(["epoch", *self._columns])
-        writer.writerows(
-            [epoch.number, *map(epoch.record.get, self._columns, repeat(""))]
-            for epoch in self._epochs
-        )
-        return text.getvalue()
 
     def _scalars(self) -> bytes:
         """The epochs for TensorBoard: what all of them have at once, then what only some have."""
@@ -190,7 +162,8 @@ class RunFolder:
                 os.truncate(self.path / name, lengths[name])
             else:
                 (self.path / name).unlink()
-        self._epochs, self._events, self._columns, self.curves = [], [], [], Curves()
+        self._epochs, self._events, self.curves = [], [], Curves()
+        self._metrics = MetricsFile(self.path / METRICS)
         self._events_file = EventFile(self.path, after_epoch=epoch)
 
     def save_checkpoint(self, name: str, checkpoint: dict[str, Any]) -> None:
@@ -219,55 +192,3 @@ def _scalars_of(epochs: Sequence[Epoch], names: Sequence[str]) -> bytes:
     values = [[epoch.record[name] for name in names] for epoch in epochs]
     steps, times = [epoch.number for epoch in epochs], [epoch.wall_time for epoch in epochs]
     return scalar_records(tags, steps, values, times)
-
-
-def _columns(path: Path) -> list[str]:
-    """Names of the metrics in a file that an earlier process began."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return next(csv.reader(file), [])[1:]
-
-
-def finished_result(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
-    """The content of result.json where a run of these settings has finished; else None.
-
-    Raises:
-        UserError: where a run of other settings has finished there.
-    """
-    if not (path / RESULT).exists():
-        return None
-    before = yaml.load((path / CONFIG).read_text(encoding="utf-8"), yaml.CSafeLoader)
-    keys = changed(before, settings)
-    if keys:
-        raise UserError(
-            f"{path} holds a finished run of other settings ({', '.join(keys)}): "
-            "give another hydra.sweep.dir"
-        )
-    return json.loads((path / RESULT).read_text(encoding="utf-8"))
-
-
-def clear(path: Path) -> None:
-    """Removes what an unfinished run left, so that it can be trained anew."""
-    for pattern in (METRICS, EVENTS, f"*{PARTIAL}", "checkpoints/*.ckpt*"):
-        for file in path.glob(pattern):
-            file.unlink()
-
-
-def strict_json(value: Any) -> str:
-    """JSON that every parser takes: nan and infinities are null."""
-    return json.dumps(_finite(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _header(path: Path) -> list[str]:
-    """The names of the columns of metrics.csv."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return next(csv.reader(file))

@@ -8,19 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from torch import Tensor
 
-from normlab.model.classifier import Batch, make_scheduler
+from normlab.model.classifier import Batch
 from normlab.model.divergence import explanation, first_not_finite, rows_of_batch
 from normlab.model.lean_module import LeanModule
 from normlab.model.metrics import METRICS, binary_metrics
 from normlab.seeding import Stream, epoch_seed, seed_device
 from normlab.training.stacked.batches import StackedData
+from normlab.training.stacked.best_weights import BestOfRuns
 from normlab.training.stacked.member import Member
 from normlab.training.stacked.optimizer import StackedOptimizer
+from normlab.training.stacked.schedule import set_schedules
 from normlab.training.stacked.stack import Stack
+from normlab.training.stacked.stopping import StoppingOfRuns
 from normlab.training.stacked.watch import StackedWatch
 
 
@@ -44,16 +45,11 @@ class StackedClassifier(LeanModule):
         self.stack = Stack([member.classifier for member in members])
         self.members = list(members)
         self._n_runs = len(members)
-        self.patience = patience
-        self.min_delta = min_delta
         self._data = data
+        self._best = BestOfRuns(self.stack, has_validation=data.index["val"].shape[1] > 0)
+        self._stopping = StoppingOfRuns(len(members), patience, min_delta)
         watched = members[0].classifier.watch is not None
         self._watch = StackedWatch(members, data) if watched else None
-        self._best: list[Tensor] = []
-        self._best_loss = torch.zeros(len(members))
-        self._best_epoch = torch.zeros(len(members))
-        self._waited = torch.zeros(len(members), dtype=torch.int64)
-        self._awaited = torch.full((len(members),), math.inf, dtype=torch.float64)
         self._restored: dict[str, Any] | None = None
         self._train: list[Batch] = []
         self._val: list[Batch] = []
@@ -61,13 +57,7 @@ class StackedClassifier(LeanModule):
     def on_fit_start(self) -> None:
         epochs = self.trainer.max_epochs
         assert epochs is not None
-        schedules: dict[Any, list[float]] = {}  # most runs of a sweep share theirs
-        for member in self.members:
-            hparams = member.classifier.hparams
-            key = (hparams["lr"], repr(hparams["scheduler"]))
-            if key not in schedules:
-                schedules[key] = schedule(hparams, epochs)
-            member.schedule = schedules[key]
+        set_schedules(self.members, epochs)
 
     def configure_optimizers(self) -> StackedOptimizer:
         def column(name: str) -> Tensor:
@@ -110,8 +100,8 @@ class StackedClassifier(LeanModule):
         losses = torch.full((len(values),), math.nan, dtype=torch.float64)
         if "val/loss" in names:
             losses = values[:, names.index("val/loss")]
-        self._remember(losses, finite)
-        stopped = self._stopped(losses) | ~finite
+        self._best.update(self.current_epoch + 1, losses, finite)
+        stopped = self._stopping.stopped(losses) | ~finite
         if self.current_epoch + 1 == self.trainer.max_epochs:
             stopped[:] = True
         if stopped.any():
@@ -161,38 +151,9 @@ class StackedClassifier(LeanModule):
                 lr=member.schedule[self.current_epoch],
             )
 
-    def _remember(self, loss: Tensor, finite: Tensor) -> None:
-        """As `BestWeights.update`, for all runs and their val/loss (runs,)."""
-        if not self._best:
-            self._best = self.stack.snapshot()
-            self._best_loss, self._best_epoch = loss, torch.ones_like(loss, dtype=torch.int64)
-            return
-        has_validation = self._data.index["val"].shape[1] > 0
-        first = self._best_loss.isnan() & ~loss.isnan()
-        better = ((loss < self._best_loss) | first | (not has_validation)) & finite
-        self._best_loss[better] = loss[better]
-        self._best_epoch[better] = self.current_epoch + 1
-        self.stack.update(self._best, better.to(self.device))
-
-    def _stopped(self, loss: Tensor) -> Tensor:
-        """As Lightning's EarlyStopping (mode min, check_finite), for all runs."""
-        if self.patience is None:
-            return torch.zeros(len(loss), dtype=torch.bool)
-        finite = loss.isfinite()
-        improved = loss + self.min_delta < self._awaited
-        self._awaited = loss.where(improved, self._awaited)
-        self._waited = (self._waited + finite).where(~improved, 0)
-        return (self._waited >= self.patience) | ~finite
-
     def state(self) -> dict[str, Any]:
         """What the runs remember beside their weights, (runs, ...) each; for `restore`."""
-        return {
-            "best": self._best,
-            "best_loss": self._best_loss,
-            "best_epoch": self._best_epoch,
-            "waited": self._waited,
-            "awaited": self._awaited,
-        }
+        return {**self._best.state(), **self._stopping.state()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Lightning converts the module to trainer.precision after it has loaded the weights.
@@ -202,28 +163,9 @@ class StackedClassifier(LeanModule):
     def on_train_start(self) -> None:
         self._started_at = time.monotonic()
         if self._restored is not None:
-            self._best = [value.to(self.device) for value in self._restored["best"]]
-            self._best_loss = self._restored["best_loss"]
-            self._best_epoch = self._restored["best_epoch"]
-            self._waited = self._restored["waited"]
-            self._awaited = self._restored["awaited"]
+            self._best.restore(self._restored)
+            self._stopping.restore(self._restored)
             self._restored = None
-
-    def _early_stopping_state(self, run: int, loss: float) -> dict[str, Any]:
-        """What the callback of a single run would have saved, after a last val/loss."""
-        if self.patience is None:
-            return {}
-        callback = EarlyStopping("val/loss", min_delta=self.min_delta, patience=self.patience)
-        callback.wait_count = int(self._waited[run])
-        if self._awaited[run].isfinite():
-            callback.best_score = self._awaited[run].clone()
-        if not math.isfinite(loss):
-            callback.stopping_reason = EarlyStoppingReason.NON_FINITE_METRIC
-        elif callback.wait_count >= self.patience:
-            callback.stopping_reason = EarlyStoppingReason.PATIENCE_EXHAUSTED
-        if callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED:
-            callback.stopped_epoch = self.current_epoch
-        return {callback.state_key: callback.state_dict()}
 
     def _leave(self, stopped: Tensor, losses: Tensor) -> None:
         """Takes the runs that are done out of the stack, each with its weights."""
@@ -232,13 +174,13 @@ class StackedClassifier(LeanModule):
         stack = self.stack
         seconds = (time.monotonic() - self._started_at) / self._n_runs
         for run in stopped.nonzero().flatten().tolist():
-            stopping = self._early_stopping_state(run, float(losses[run]))
+            stopping = self._stopping.callback_states(run, float(losses[run]), self.current_epoch)
             self.members[run].finish(
                 seconds=seconds,
                 epochs=self.current_epoch + 1,
-                best=stack.state_of(run, self._best),
-                best_loss=float(self._best_loss[run]),
-                best_epoch=int(self._best_epoch[run]),
+                best=stack.state_of(run, self._best.weights),
+                best_loss=float(self._best.loss[run]),
+                best_epoch=int(self._best.epoch[run]),
                 last=stack.state_of(run),
                 optimizer_state=optimizer.state_of(run, stack.sizes, stack.shapes),
                 template={**template, "callbacks": stopping},
@@ -248,25 +190,11 @@ class StackedClassifier(LeanModule):
             self.trainer.should_stop = True
             return
         self.members = [self.members[run] for run in staying.tolist()]
-        self._best_loss, self._best_epoch = self._best_loss[staying], self._best_epoch[staying]
-        self._waited, self._awaited = self._waited[staying], self._awaited[staying]
         runs = staying.to(self.device)
-        self._best = [value[runs] for value in self._best]
         stack.keep(runs)
         optimizer.keep(runs)
         self._data.keep(runs)
+        self._best.keep(staying)
+        self._stopping.keep(staying)
         if self._watch is not None:
             self._watch.keep(runs)
-
-
-def schedule(hparams: Any, epochs: int) -> list[float]:
-    """The learning rate of each epoch and after the last one: a single run's own scheduler's."""
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], hparams["lr"])
-    scheduler = make_scheduler(optimizer, hparams["scheduler"], epochs)
-    rates = [float(optimizer.param_groups[0]["lr"])]
-    for _ in range(epochs):
-        if scheduler is not None:
-            optimizer.step()
-            scheduler.step()
-        rates.append(float(optimizer.param_groups[0]["lr"]))
-    return rates

@@ -18,7 +18,7 @@ class RowsLast(nn.Sequential):
         columns = input.T
         for layer in self:
             if isinstance(layer, nn.Linear):
-                columns = layer.weight @ columns + layer.bias.unsqueeze(1)
+                columns = (layer.weight @ columns).add_(layer.bias.unsqueeze(1))
             else:
                 columns = layer(columns)
         return columns.T
