@@ -12,7 +12,7 @@ from normlab.data.module import TableDataModule
 from normlab.model.network import Network
 
 MOST_ROWS = 20_000
-MOST_COLUMNS = 30
+MOST_COLUMNS = 16  # a row of the picture takes three milliseconds
 
 
 @dataclass(frozen=True, eq=False)
