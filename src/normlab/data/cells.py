@@ -128,15 +128,21 @@ def cleaned(
     Args:
         blank_rows: whether to keep rows of blank cells alone, as blank lines are read.
     """
-    stripped = [c for c in frame if c.dtype == pl.String and not _is_clean(c, spellings)]
-    stripped = [c.str.strip_chars(WHITESPACE).replace("", None) for c in stripped]
-    frame = frame.with_columns(stripped)
+    # Put together from columns: `with_columns` would wait its turn where polars reads the next rows.
+    clean = {c.name for c in frame if c.dtype == pl.String and _is_clean(c, spellings)}
+    frame = pl.DataFrame(
+        [
+            c.str.strip_chars(WHITESPACE).replace("", None)
+            if c.dtype == pl.String and c.name not in clean
+            else c
+            for c in frame
+        ]
+    )
     if not blank_rows and all(column.null_count() for column in frame):
         frame = frame.filter(~_blank(frame))
-    unclean = {column.name for column in stripped}
-    numbers = [column for column in frame if column.dtype != pl.String]
-    texts = [frame[name] for name in unclean]
-    return frame.with_columns([_without_missing(column, spellings) for column in numbers + texts])
+    return pl.DataFrame(
+        [c if c.name in clean else _without_missing(c, spellings) for c in frame]
+    )
 
 
 def _is_clean(column: pl.Series, spellings: Collection[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +23,8 @@ class Unwritable(Exception):
 class NpyWriter:
     """A float32 array that grows along its first axis; whole on disk once the context ends.
 
+    A thread writes some rows while the next ones are made, and holds those alone.
+
     Raises:
         Unwritable: by all methods.
     """
@@ -31,17 +34,24 @@ class NpyWriter:
             self._file = path.open("wb")
         self._n_rows = 0
         self._row_shape: tuple[int, ...] | None = None
+        self._thread = ThreadPoolExecutor(1)
+        self._being_written: Future[int] | None = None
 
     def append(self, rows: NDArray[np.float32]) -> None:
-        """Adds rows, all of one shape."""
+        """Adds rows, all of one shape, which must not change afterwards."""
         rows = np.ascontiguousarray(rows, np.float32)
         if self._row_shape is None:
             self._row_shape = rows.shape[1:]
             with _told():
                 self._write_header()
         self._n_rows += len(rows)
-        with _told():
-            self._file.write(rows.data)
+        self._wait()
+        self._being_written = self._thread.submit(self._file.write, rows.data)
+
+    def _wait(self) -> None:
+        if self._being_written is not None:
+            with _told():
+                self._being_written.result()
 
     def _write_header(self) -> None:
         # NumPy leaves room for the first axis to grow: a later header is as long.
@@ -53,8 +63,10 @@ class NpyWriter:
         return self
 
     def __exit__(self, kind: Any, *error: object) -> None:
+        self._thread.shutdown()
         with _told(), self._file:
             if kind is None:
+                self._wait()
                 self._file.seek(0)
                 self._write_header()
                 self._file.flush()

@@ -93,15 +93,15 @@ class Survey:
         self.n_rows += frame.height
         for position in self._missing:
             self._missing[position] += frame[str(position)].null_count()
-        judged = []
+        columns = {column.name: column for column in frame}
         for position, judge in zip(self.columns.inputs, self._judges, strict=True):
             try:
-                judged.append(judge.see(frame[str(position)]))
+                columns[str(position)] = judge.see(frame[str(position)])
             except NotNumeric as error:
                 roles: dict[int, Role] = {position: "number"}
                 raise fault(self.source, self.columns, roles, self.selection) from error
-        self._note_label(frame[str(self._target)])
-        inputs, target = self.kept(frame.with_columns(judged))
+        columns[str(self._target)] = self._note_label(frame[str(self._target)])
+        inputs, target = self.kept(pl.DataFrame(columns))
         self.n_kept += inputs.height
         note_facts(self.facts, inputs)
         return inputs, target
@@ -111,17 +111,18 @@ class Survey:
         if self.selection.missing == "drop" and self.missing:
             needed = pl.col([str(position) for position in self._missing])
             frame = frame.filter(~pl.any_horizontal(needed.is_null()))
-        return frame.select([str(p) for p in self.columns.inputs]), frame[str(self._target)]
+        return frame[[str(p) for p in self.columns.inputs]], frame[str(self._target)]
 
     def spelled(self, target: pl.Series) -> NDArray[np.float32]:
         """Which of the spellings each cell of the target is (n,), nan where missing."""
         codes = target.cast(pl.Enum(self.spellings), strict=False).to_physical()
         return codes.to_numpy().astype(np.float32)
 
-    def _note_label(self, target: pl.Series) -> None:
+    def _note_label(self, target: pl.Series) -> pl.Series:
+        """The target's cells as an enumeration of the spellings, new ones included."""
         known = target.cast(pl.Enum(self.spellings), strict=False)
         if known.null_count() == target.null_count():
-            return
+            return known
         new = pl.concat([self.spellings, target.drop_nulls().unique(maintain_order=True)])
         self.spellings = new.unique(maintain_order=True)
         if len(self.spellings) > MOST_CATEGORIES:
@@ -130,6 +131,7 @@ class Survey:
                 f"{len(self.spellings):,} different values or more, and a binary classifier needs "
                 f"two. Choose another data.target."
             )
+        return target.cast(pl.Enum(self.spellings))
 
     def note_infinite(self) -> None:
         """A kept row holds a number that float32 cannot hold, or nan that means no missing one."""
