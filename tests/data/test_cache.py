@@ -306,6 +306,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(
     class Full(npy.NpyWriter):
         def append(self, rows: Any) -> None:
             if self._n_rows:
+                self._wait()
                 self._file.close()
                 self._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
             super().append(rows)

@@ -111,7 +111,7 @@ def read_for(
             as_text = () if keep.numbers else kept
             batches = text_batches(source, columns, numeric, spellings, batch_rows, as_text)
         for raw, cells in batches:
-            inputs = cells.select([str(position) for position in sources])
+            inputs = cells[[str(position) for position in sources]]
             codes = None
             if columns.target is not None:
                 codes = label_codes(cells[str(columns.target)], schema.label_values, decimal)
@@ -119,12 +119,15 @@ def read_for(
             missing_label = None if codes is None else cells[str(columns.target)].is_null()
             if _is_faulty(schema, inputs, rows, codes, missing_label):
                 raise _fault(source, columns, expectation)
-            carried = raw.select(map(str, kept))
-            if keep.numbers and not source.parquet:
-                carried = carried.with_columns(
-                    [numbers(cells[str(p)], decimal) for p in kept if p in numeric]
-                )
-            carried = carried.rename({str(p): columns.names[p] for p in kept})
+            as_numbers = numeric if keep.numbers and not source.parquet else {}
+            carried = pl.DataFrame(
+                {
+                    columns.names[p]: numbers(cells[str(p)], decimal)
+                    if p in as_numbers
+                    else raw[str(p)]
+                    for p in kept
+                }
+            )
             index = np.arange(start, start + len(rows))
             batch = Batch(rows, codes, index, start, len(rows), carried, columns, quoted)
             start += len(rows)

@@ -128,7 +128,7 @@ def cleaned(
     Args:
         blank_rows: whether to keep rows of blank cells alone, as blank lines are read.
     """
-    # Put together from columns: `with_columns` would wait its turn where polars reads the next rows.
+    # Put together from columns: `with_columns` would wait its turn where polars reads on.
     clean = {c.name for c in frame if c.dtype == pl.String and _is_clean(c, spellings)}
     frame = pl.DataFrame(
         [
@@ -140,9 +140,7 @@ def cleaned(
     )
     if not blank_rows and all(column.null_count() for column in frame):
         frame = frame.filter(~_blank(frame))
-    return pl.DataFrame(
-        [c if c.name in clean else _without_missing(c, spellings) for c in frame]
-    )
+    return pl.DataFrame([c if c.name in clean else _without_missing(c, spellings) for c in frame])
 
 
 def _is_clean(column: pl.Series, spellings: Collection[str]) -> bool:

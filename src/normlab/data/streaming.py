@@ -54,14 +54,14 @@ def text_batches(
                 raise _fault(source, columns)
         text = {p for p in numeric if raw[str(p)].dtype == pl.String}
         plain = _plain_numbers(raw, text, spellings)
-        if holds_nul(raw.drop([str(p) for p in plain])):
+        if holds_nul(raw[[c for c in raw.columns if not c.isdigit() or int(c) not in plain]]):
             raise _fault(source, columns)
         if all(raw[str(p)].null_count() for p in (numeric - text).union(plain)):
             filled = ~raw.select(pl.all_horizontal(_is_blank(series) for series in raw)).to_series()
             if not filled.all():
                 raw = raw.filter(filled)
                 plain = {p: series.filter(filled) for p, series in plain.items()}
-        rest = raw.select([str(p) for p in needed if p not in plain])
+        rest = raw[[str(p) for p in needed if p not in plain]]
         values = cleaned(rest, spellings, blank_rows=True)
         yield raw, pl.DataFrame([plain[p] if p in plain else values[str(p)] for p in needed])
 
@@ -90,6 +90,8 @@ def _plain_numbers(
 
     Of what polars casts to a finite number, all is one by the rule of numbers.py.
     """
+    if not positions:
+        return {}
     columns = [pl.col(str(position)).cast(pl.Float64, strict=False) for position in positions]
     spelled = [value for text in spellings if (value := number(text)) is not None]
     known = {}

@@ -95,7 +95,7 @@ class Predictions:
             place = pl.Series(known.cumsum() - 1).set(pl.Series(~known), None)
             probability, code = probability.gather(place), code.gather(place)
         prediction = _classes(self._predictor).gather(code).alias(PREDICTION)
-        return batch.kept.with_columns(probability, prediction)
+        return batch.kept.hstack([probability, prediction])
 
 
 def _classes(predictor: Predictor) -> pl.Series:
