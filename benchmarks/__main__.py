@@ -1,8 +1,8 @@
-"""All benchmarks in one run, and the table of their results.
+"""All benchmarks in one run, and the tables of their results.
 
     python -m benchmarks                      # about an hour on two cores
     python -m benchmarks steps startup        # some of them
-    python -m benchmarks --table docs/benchmarks.md
+    python -m benchmarks --write              # and their tables into README.md and the docs
 
 Needs the extra [bench]. Only ratios mean something: machines differ and are noisy.
 """
@@ -11,16 +11,22 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
 
-from benchmarks import stacks, startup, steps, sweeps
-from benchmarks.rounds import Comparison, markdown
+from benchmarks import growth, memory, predict, reading, stacks, startup, steps, sweeps
+from benchmarks.processes import ROOT
+from benchmarks.rounds import Comparison
+from benchmarks.tables import write_tables
 
 BENCHMARKS: dict[str, Callable[[int], Iterator[Comparison]]] = {
     "steps": steps.measure,
     "sweeps": sweeps.measure,
     "stacks": stacks.measure,
     "startup": startup.measure,
+    "reading": reading.measure,
+    "predict": predict.measure,
+    "memory": memory.measure,
+    "growth": growth.measure,
 }
 
 
@@ -32,19 +38,25 @@ def main() -> None:
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)} (default: all)"
     )
     parser.add_argument("--rounds", type=int, default=5, help="times each is measured")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="write the results there")
+    parser.add_argument(
+        "--write", action="store_true", help="the tables of README.md and docs, and the pictures"
+    )
     options = parser.parse_args()
     unknown = set(options.names) - BENCHMARKS.keys()
     if unknown:
         parser.error(f"no benchmark: {', '.join(sorted(unknown))}")
-    results = []
+    if options.write:
+        BENCHMARKS["stacks"] = partial(stacks.measure, pictures=ROOT / "docs")
+        BENCHMARKS["growth"] = partial(growth.measure, pictures=ROOT / "docs")
+    results: dict[str, list[Comparison]] = {}
     for name in options.names or BENCHMARKS:
         print(name, flush=True)
+        results[name] = []
         for comparison in BENCHMARKS[name](options.rounds):
             print(comparison, flush=True)
-            results.append(comparison)
-    if options.table is not None:
-        options.table.write_text(markdown(results), encoding="utf-8")
+            results[name].append(comparison)
+        if options.write:
+            write_tables(name, results[name])
 
 
 if __name__ == "__main__":

@@ -21,32 +21,37 @@ class Ratio:
     high: float
 
     def __str__(self) -> str:
-        digits = 2 if self.median < 10 else 0
-        return f"{self.median:.{digits}f} ({self.low:.{digits}f}-{self.high:.{digits}f})"
+        return f"{short(self.median)} ({short(self.low)}-{short(self.high)})"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A line of the table of results.
+    """What normlab takes, over what a peer takes for the same work.
 
     Attributes:
-        what: over what, "a step at batch 32 / a loop by hand".
-        aim: what it was to reach, "at most 2.7".
+        what: is done, "a step at batch 32".
+        peer: over what, "a loop by hand".
+        ratio: how many times as long, or what else `what` says.
+        aim: the most that it was to be; None where nothing was asked.
     """
 
     what: str
+    peer: str
     ratio: Ratio
-    aim: str = ""
+    aim: float | None = None
+
+    @property
+    def met(self) -> bool:
+        return self.aim is None or self.ratio.median <= self.aim
 
     def __str__(self) -> str:
-        return f"{self.what:62}{self.ratio!s:>20}  {self.aim}"
+        aim = "" if self.aim is None else f"at most {short(self.aim)}"
+        return f"{f'{self.what} / {self.peer}':78}{self.ratio!s:>20}  {aim}"
 
 
-def markdown(comparisons: Sequence[Comparison]) -> str:
-    """The table of results."""
-    lines = ["| what | median of the ratios (lowest-highest) | aim |", "| --- | --- | --- |"]
-    lines += [f"| {one.what} | {one.ratio} | {one.aim} |" for one in comparisons]
-    return "\n".join(lines) + "\n"
+def short(value: float) -> str:
+    """A figure in three digits."""
+    return f"{value:.3g}"
 
 
 def in_turns(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
@@ -58,10 +63,21 @@ def in_turns(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dic
     return taken
 
 
-def ratio(numerator: list[float], denominator: list[float]) -> Ratio:
+def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Ratio:
     """Of two contestants' times, each round against the same round."""
-    each = [over / under for over, under in zip(numerator, denominator, strict=True)]
-    return Ratio(statistics.median(each), min(each), max(each))
+    return spread([over / under for over, under in zip(numerator, denominator, strict=True)])
+
+
+def spread(values: Sequence[float]) -> Ratio:
+    """Of one figure of each round."""
+    return Ratio(statistics.median(values), min(values), max(values))
+
+
+def wall_seconds(work: Callable[[], object]) -> float:
+    """How long a call takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

@@ -1,7 +1,7 @@
 """What a run costs as more of them train as one, against a vmap loop written by hand.
 
-    python -m benchmarks.stacks             # about ten minutes on two cores
-    python -m benchmarks.stacks --picture docs/stacks.png
+    python -m benchmarks stacks             # about ten minutes on two cores
+    python -m benchmarks stacks --pictures docs
 
 Runs of a net of 1-10-1 on 1,260 heart rates, batch 32, 5 epochs, each with its own split, initial
 weights and order of rows, a validation and metrics at every epoch. For normlab the time is the
@@ -10,7 +10,6 @@ training's, logging into each run's folder included; the loop keeps its curves i
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -63,7 +62,7 @@ def draw(path: Path, fused: list[float], by_hand: list[float]) -> None:
     figure.savefig(path, dpi=150)
 
 
-def measure(rounds: int, picture: Path | None = None) -> Iterator[Comparison]:
+def measure(rounds: int, pictures: Path | None = None) -> Iterator[Comparison]:
     torch.set_num_threads(1)
     medians: list[list[float]] = [[], []]
     for size in SIZES:
@@ -76,21 +75,8 @@ def measure(rounds: int, picture: Path | None = None) -> Iterator[Comparison]:
             kept.append(statistics.median(times))
         mine, other = (1e3 * costs[-1] for costs in medians)
         print(f"  {size:,} runs: {mine:.2f} ms a run, by hand {other:.2f} ms")
-        aim = "at most 1.5" if size == 256 else ""
-        what = f"training of {size:,} runs, batch {BATCH} / a vmap loop by hand"
-        yield Comparison(what, ratio(taken["fused"], taken["by hand"]), aim)
-    if picture is not None:
-        draw(picture, *medians)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="times each is measured")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the costs")
-    options = parser.parse_args()
-    for comparison in measure(options.rounds, options.picture):
-        print(comparison, flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        what = f"training of {size:,} runs as one, batch {BATCH}"
+        over = ratio(taken["fused"], taken["by hand"])
+        yield Comparison(what, "vmap loop by hand", over, 1.5 if size == 256 else None)
+    if pictures is not None:
+        draw(pictures / "stacks.png", *medians)

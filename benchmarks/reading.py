@@ -1,34 +1,40 @@
-"""Tables larger than memory: the way to the first step, and an epoch, against what is least.
+"""From a table's file to the first training step, and an epoch over it, against what is least.
 
-    python benchmarks/large_tables.py              # about five minutes on two cores, 1.5 GB of disk
-    python benchmarks/large_tables.py --repeat 5 --rows 5_000_000
+    python -m benchmarks reading            # about ten minutes on two cores, 1.5 GB of disk
 
-(a) From a file to the end of the first training step, converting it into a cache on the way,
-    against polars' reading of the file into a float32 matrix of NumPy's order of rows. And the
-    same once it is converted. Imports are done before.
+A table of 5 million rows and 10 columns, as CSV and as Parquet.
+
+(a) From the file to the end of the first training step, read into memory or converted into a cache
+    on the way, against polars' reading of the file into a float32 matrix of NumPy's order of rows.
+    And the same once it is converted. Imports are done before.
 (b) An epoch over the cached table, against a loop by hand over a tensor in memory: the same
     network, optimizer, batches, shuffling, and loss, accuracy and AUROC of the epoch.
 
-Each measure is taken in turn in a process of its own. Only ratios mean something.
+Each measure is taken in turn in a process of its own.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.processes import python
+from benchmarks.rounds import Comparison, ratio, spread
+
+if TYPE_CHECKING:
+    from normlab.data.table import Table
+
+ROWS = 5_000_000
 BATCH, HIDDEN, COLUMNS = 8_192, 16, 10
 
 
-def make_table(n_rows: int, folder: Path) -> list[Path]:
+def make_table(folder: Path, n_rows: int = ROWS) -> list[Path]:
     """A CSV and a Parquet file of ten columns of unlike scales and a label."""
     import numpy as np
     import polars as pl
@@ -64,12 +70,25 @@ def polars_seconds(path: Path, cache: Path) -> dict[str, float]:
     return {"read": time.perf_counter() - started}
 
 
-def program_seconds(path: Path, cache: Path) -> dict[str, float]:
+def disk_seconds(path: Path, cache: Path) -> dict[str, float]:
+    """From the cache, which is made where it is not there."""
+    from normlab.data.cache import cached_table
+
+    return program_seconds(lambda: cached_table(path, "y", cache_dir=cache), epochs=3)
+
+
+def memory_seconds(path: Path, cache: Path) -> dict[str, float]:
+    """Read into memory."""
+    from normlab.data.readers import read_table
+
+    return program_seconds(lambda: read_table(path, "y"), epochs=1)
+
+
+def program_seconds(read: Callable[[], Table], epochs: int) -> dict[str, float]:
     """To the end of the first step, and of an epoch: its steps with the metrics at its end."""
     from lightning import Trainer
     from lightning.pytorch.callbacks import Callback
 
-    from normlab.data.cache import cached_table
     from normlab.data.module import TableDataModule
     from normlab.model.classifier import Classifier
     from normlab.model.network import Network
@@ -92,13 +111,13 @@ def program_seconds(path: Path, cache: Path) -> dict[str, float]:
     quiet_lightning()
     clock = Clock()
     started = time.perf_counter()
-    table = cached_table(path, "y", cache_dir=cache)
+    table = read()
     data = TableDataModule(table, "random", 0.15, 0.15, BATCH)
     choose_threads(BATCH, [HIDDEN])
     network = Network(make_normalizer("standardize", COLUMNS), [HIDDEN])
     data.fit(network)
     trainer = Trainer(
-        max_epochs=3,
+        max_epochs=epochs,
         accelerator="cpu",
         logger=False,
         callbacks=[clock],
@@ -146,48 +165,53 @@ def loop_seconds(path: Path, cache: Path) -> dict[str, float]:
     return {"epoch": statistics.median(epochs)}
 
 
-MEASURES = {"polars": polars_seconds, "program": program_seconds, "loop": loop_seconds}
+MEASURES = {
+    "polars": polars_seconds,
+    "memory": memory_seconds,
+    "disk": disk_seconds,
+    "loop": loop_seconds,
+}
 
 
 def measured(name: str, path: Path, cache: Path) -> dict[str, float]:
-    command = [sys.executable, __file__, "--measure", name, str(path), str(cache)]
-    answer = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    return json.loads(answer.stdout.splitlines()[-1])
+    printed = python("-m", "benchmarks.reading", name, str(path), str(cache)).printed
+    return json.loads(printed.splitlines()[-1])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeat", type=int, default=3, help="times each is measured")
-    parser.add_argument("--rows", type=int, default=5_000_000, help="of the table")
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.measure:
-        name, path, cache = arguments.measure
-        print(json.dumps(MEASURES[name](Path(path), Path(cache))))
-        return
+def measure(rounds: int) -> Iterator[Comparison]:
     with tempfile.TemporaryDirectory() as place:
-        for path in make_table(arguments.rows, Path(place)):
-            figures: dict[str, list[float]] = {}
-            for i in range(arguments.repeat):
+        for path in make_table(Path(place)):
+            taken: dict[str, list[float]] = {}
+            again = "from the cache"
+            for i in range(rounds):
                 cache = Path(place) / f"cache{i}"
-                polars = measured("polars", path, cache)["read"]
-                first = measured("program", path, cache)["first_step"]
-                again = measured("program", path, cache)
-                loop = measured("loop", path, cache)["epoch"]
-                for key, value in {
-                    "polars' reading, s": polars,
-                    "first step, s": first,
-                    "  / polars' reading": first / polars,
-                    "first step from the cache, s": again["first_step"],
-                    "epoch, s": again["epoch"],
-                    "  / epoch by hand": again["epoch"] / loop,
-                }.items():
-                    figures.setdefault(key, []).append(value)
-            print(path.name)
-            for key, values in figures.items():
-                low, high = min(values), max(values)
-                print(f"  {key:30}{statistics.median(values):8.2f}  ({low:.2f}-{high:.2f})")
+                found = {
+                    "polars": measured("polars", path, cache)["read"],
+                    "memory": measured("memory", path, cache)["first_step"],
+                    "disk": measured("disk", path, cache)["first_step"],
+                }
+                cached = measured("disk", path, cache)
+                found |= {again: cached["first_step"], "epoch": cached["epoch"]}
+                found["loop"] = measured("loop", path, cache)["epoch"]
+                for name, seconds in found.items():
+                    taken.setdefault(name, []).append(seconds)
+            kind = {".csv": "CSV", ".parquet": "Parquet"}[path.suffix]
+            for name, times in taken.items():
+                print(f"  {kind}, {name}: {statistics.median(times):.2f} s", flush=True)
+            reading, size = "polars' reading", f"{ROWS:,} x {COLUMNS}"
+            for name, how, aim in (
+                ("memory", "read into memory", None),
+                ("disk", "converted", 1.5),
+            ):
+                what = f"to the first step, {kind} of {size}, {how}"
+                yield Comparison(what, reading, ratio(taken[name], taken["polars"]), aim)
+            what = f"seconds to the first step, {kind} of {size}"
+            yield Comparison(what, "(converted before)", spread(taken[again]), 1.0)
+            what = f"an epoch from disk, {size}, batch {BATCH:,}"
+            over = ratio(taken["epoch"], taken["loop"])
+            yield Comparison(what, "hand-written loop in memory", over, 1.3)
 
 
 if __name__ == "__main__":
-    main()
+    name, path, cache = sys.argv[1:]
+    print(json.dumps(MEASURES[name](Path(path), Path(cache))))
