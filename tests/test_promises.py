@@ -109,7 +109,7 @@ def epochs_of(folder: Path) -> int:
 
 RUNS = {
     "none": ("model.optimizer=sgd", "data.batch_size=null", "data.split=none"),
-    "center": ("model.dropout=0.3",),
+    "center": ("model.dropout=0.3", "trainer.unroll_epochs=true"),
     "standardize": ("model/scheduler=cosine", "trainer.precision=64-true"),
     "minmax": ("model.scheduler.step_size=3", "model.dropout=0.2", "model.optimizer=adamw"),
     "robust": ("early_stopping.patience=2", "early_stopping.min_delta=0.02", "model.lr=0.3"),
