@@ -153,18 +153,18 @@ def refuse_steps_apart(trainer: Trainer) -> None:
     ]
     if not isinstance(trainer.strategy, SingleDeviceStrategy):
         strategy = type(trainer.strategy).__name__
-        faults.append(f"devices={trainer.world_size}: {strategy} shares each step")
+        faults.append(f"devices={trainer.world_size} ({strategy}): share each step")
     if trainer.precision not in PRECISIONS:
         faults.append(f"precision={trainer.precision}: scales or casts each step")
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Timer):
-            faults.append("max_time: is looked at in each step")
+            faults.append("max_time: acts within an epoch")
         elif _acts_within_epochs(callback):
             faults.append(f"callbacks: {type(callback).__name__} acts within an epoch")
     if faults:
         raise UserError(
             "trainer.unroll_epochs=true takes all steps of an epoch as one of Lightning's: leave "
-            "it out, or else\n" + "\n".join(f"  trainer.{fault}" for fault in faults)
+            "it out, or change\n" + "\n".join(f"  trainer.{fault}" for fault in faults)
         )
 
 
