@@ -27,7 +27,17 @@ AIMS = {
     ("batch 32", "Lightning template"): 1 / 2.5,
     ("full batch", "Lightning template"): 1 / 5,
 }
+UNROLLED = "normlab, unrolled"
+UNROLLED_AIMS = {"hand-written loop": 1.2, "scikit-learn MLPClassifier": None}
 STEPS = 800  # between the two lengths that are timed, in about so many steps
+
+
+def unrolled(epochs: int, batch: int) -> None:
+    """With Lightning's loop paid once an epoch."""
+    normlab(epochs, batch, "trainer.unroll_epochs=true")
+
+
+OURS: dict[str, Callable[[int, int], None]] = {"normlab": normlab, UNROLLED: unrolled}
 
 
 def contestants(batch: int) -> dict[str, Callable[[], float]]:
@@ -39,12 +49,12 @@ def contestants(batch: int) -> dict[str, Callable[[], float]]:
     def step(train: Callable[[int, int], None]) -> float:
         return per_unit(lambda epochs: train(epochs, batch), few, many, steps)
 
-    return {name: partial(step, train) for name, train in {"normlab": normlab, **PEERS}.items()}
+    return {name: partial(step, train) for name, train in {**OURS, **PEERS}.items()}
 
 
 def measure(rounds: int) -> Iterator[Comparison]:
     torch.set_num_threads(1)
-    for train in (normlab, *PEERS.values()):
+    for train in (*OURS.values(), *PEERS.values()):
         train(1, N_TRAIN)  # imports
     for name, batch in BATCHES.items():
         taken = in_turns(contestants(batch), rounds)
@@ -53,3 +63,6 @@ def measure(rounds: int) -> Iterator[Comparison]:
         for peer in PEERS:
             over = ratio(taken["normlab"], taken[peer])
             yield Comparison(f"a training step, {name}", peer, over, AIMS.get((name, peer)))
+        for peer, aim in UNROLLED_AIMS.items():
+            over = ratio(taken[UNROLLED], taken[peer])
+            yield Comparison(f"a training step, {name}, unrolled", peer, over, aim)

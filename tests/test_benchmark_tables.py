@@ -44,6 +44,6 @@ def test_a_part_of_a_document_is_replaced_and_nothing_else(tmp_path: Path) -> No
     assert text == "a\n<!-- x -->\nnew\n<!-- end of x -->\nb\n<!-- y -->\nkept\n<!-- end of y -->\n"
 
 
-@pytest.mark.parametrize("aim, met", [(None, True), (1.0, True), (0.99, False)])
+@pytest.mark.parametrize(("aim", "met"), [(None, True), (1.0, True), (0.99, False)])
 def test_a_target_is_met_by_the_median(aim: float | None, met: bool) -> None:
     assert Comparison("a", "b", Ratio(1.0, 0.5, 2.0), aim).met is met

@@ -109,7 +109,7 @@ def epochs_of(folder: Path) -> int:
 
 RUNS = {
     "none": ("model.optimizer=sgd", "data.batch_size=null", "data.split=none"),
-    "center": ("model.dropout=0.3",),
+    "center": ("model.dropout=0.3", "trainer.unroll_epochs=true"),
     "standardize": ("model/scheduler=cosine", "trainer.precision=64-true"),
     "minmax": ("model.scheduler.step_size=3", "model.dropout=0.2", "model.optimizer=adamw"),
     "robust": ("early_stopping.patience=2", "early_stopping.min_delta=0.02", "model.lr=0.3"),
@@ -159,7 +159,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(
 
 DIES = """
 import os, signal
-import normlab.training.run_folder as run_folder
+import normlab.training.metrics_file as metrics_file
 left = [{n}]
 def dying(call):
     def step(*args, **options):
@@ -170,7 +170,7 @@ def dying(call):
     return step
 for name in ("fsync", "replace", "truncate", "unlink"):
     setattr(os, name, dying(getattr(os, name)))
-whole = run_folder.append_whole
+whole = metrics_file.append_whole
 def half(path, data):
     left[0] -= 1
     if left[0] <= 0:
@@ -178,7 +178,7 @@ def half(path, data):
             file.write(data[: len(data) // 2])
         os.kill(os.getpid(), signal.SIGKILL)
     whole(path, data)
-run_folder.append_whole = half
+metrics_file.append_whole = half
 """
 
 

@@ -32,6 +32,7 @@ from normlab.model.classifier import Classifier
 from normlab.model.encoder import Encoder
 from normlab.model.network import Network
 from normlab.model.normalization import make_normalizer
+from normlab.model.unrolled import UnrolledClassifier, refuse_steps_apart
 from normlab.processes import by_torchrun, may_be_several
 from normlab.training.checkpoints import Checkpoints
 from normlab.training.logger import RunFolderLogger
@@ -102,7 +103,13 @@ def make_data(settings: Settings, table: Table) -> TableDataModule:
     refuse_merged_codes(table.schema, settings.trainer.precision)
     data = settings.data
     return TableDataModule(
-        table, data.split, data.val_fraction, data.test_fraction, data.batch_size, settings.seed
+        table,
+        data.split,
+        data.val_fraction,
+        data.test_fraction,
+        data.batch_size,
+        settings.seed,
+        settings.trainer.unroll_epochs,
     )
 
 
@@ -147,7 +154,8 @@ def make_classifier(settings: Settings, data: TableDataModule) -> Classifier:
     network = make_network(settings, n_features, encoder)
     data.fit(network)
     model = settings.model
-    classifier = Classifier(
+    kind = UnrolledClassifier if settings.trainer.unroll_epochs else Classifier
+    classifier = kind(
         network,
         data.table.schema,
         optimizer=model.optimizer,
@@ -213,12 +221,12 @@ def lightning_trainer(settings: Settings, **own: Any) -> Trainer:
     """`lightning.Trainer` with the arguments of the config, and over them the program's own.
 
     Raises:
-        UserError: where Lightning refuses an argument.
+        UserError: where Lightning refuses an argument, or `trainer.unroll_epochs` does.
     """
     arguments: dict[str, Any] = {
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
-        **settings.trainer.model_dump(),
+        **settings.trainer.model_dump(exclude={"unroll_epochs"}),
     }
     if settings.batchnorm and may_be_several(settings.trainer):
         arguments["sync_batchnorm"] = True
@@ -227,6 +235,8 @@ def lightning_trainer(settings: Settings, **own: Any) -> Trainer:
     except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
         raise UserError(f"trainer: {error}") from error
     _check_processes(settings, trainer)
+    if settings.trainer.unroll_epochs:
+        refuse_steps_apart(trainer)
     return trainer
 
 

@@ -157,6 +157,30 @@ def test_an_interrupted_checkpoint_leaves_the_old_one(
 # A folder that is gone on with
 
 
+def test_a_run_ended_between_its_two_last_checkpoints_comes_to_both(
+    train: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its best weights are of the last epoch: the file of the epoch before would be others."""
+    few = ("data.rows=300", "trainer.max_epochs=2", "trainer.enable_progress_bar=false")
+    assert train(*few, "hydra.run.dir=whole").status == 0
+    save, names = RunFolder.save_checkpoint, []
+
+    def full_disk(folder: RunFolder, name: str, content: dict[str, Any]) -> None:
+        names.append(name)
+        if len(names) == 5:  # one before the first epoch, and two after each
+            raise UserError("the disk is full")
+        save(folder, name, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "save_checkpoint", full_disk)
+        cut = (*few, "checkpoint.every_n_seconds=0", "hydra.run.dir=cut")
+        assert train(*cut).status == 1
+    assert len(names) == 5
+    assert train("resume=cut").status == 0
+    best = [torch.load(tmp_path / folder / BEST)["state_dict"] for folder in ("whole", "cut")]
+    torch.testing.assert_close(best[0], best[1], rtol=0, atol=0)
+
+
 def test_a_folder_that_has_lost_rows_is_left_as_it_is(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     for i, record in enumerate(RECORDS):

@@ -18,7 +18,10 @@ class EarlyStoppingSettings(Section):
 
 
 class TrainerSettings(Section):
-    """Arguments of `lightning.Trainer`; others of its plain-valued ones are taken too."""
+    """Arguments of `lightning.Trainer`; others of its plain-valued ones are taken too.
+
+    `unroll_epochs` is the program's own (`model.unrolled`).
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -33,6 +36,9 @@ class TrainerSettings(Section):
     max_epochs: int = Field(ge=1, description="passes over the training rows")
     enable_progress_bar: bool = Field(description="a bar while it runs")
     enable_checkpointing: bool = Field(description="write checkpoints; false for large sweeps")
+    unroll_epochs: bool = Field(
+        description="an epoch's steps as one of Lightning's: same losses, for small nets faster"
+    )
 
     @model_validator(mode="after")
     def _known_to_lightning(self) -> TrainerSettings:

@@ -76,12 +76,30 @@ class Batches:
         return len(self.bounds)
 
     def __iter__(self) -> Iterator[Batch]:
-        rows, labels = self.rows, self.labels
-        if self.sampler is not None and len(self.bounds) > 1:
-            order = self.sampler.permutation().to(rows.device)
-            rows, labels = rows[order], labels[order]
+        rows, labels = self.in_order()
         for start, stop in self.bounds:
             yield rows[start:stop], labels[start:stop]
+
+    def in_order(self) -> Batch:
+        """All rows and labels, in the epoch's order."""
+        if self.sampler is None or len(self.bounds) == 1:
+            return self.rows, self.labels
+        order = self.sampler.permutation().to(self.rows.device)
+        return self.rows[order], self.labels[order]
+
+
+class WholeEpochs(Batches):
+    """Serves the mini-batches of an epoch as one: all rows and labels, in the epoch's order."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Batch]:
+        yield self.in_order()
+
+    def mini_batches(self) -> Iterator[Batch]:
+        """What `Batches` would serve."""
+        return super().__iter__()
 
 
 @dataclass(frozen=True)

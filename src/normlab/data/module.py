@@ -9,11 +9,12 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from normlab.data.batches import Batch, Batches, EpochOrder, Share, SharedBatches
+from normlab.data.batches import Batch, Batches, EpochOrder, Share, SharedBatches, WholeEpochs
 from normlab.data.disk_batches import DiskBatches, Part, block_order
 from normlab.data.rows import RowsOnDisk
 from normlab.data.split import SplitMethod, split_rows
 from normlab.data.table import Table
+from normlab.errors import UserError
 from normlab.model.network import Network
 
 Loader = Batches | SharedBatches | DiskBatches
@@ -37,9 +38,11 @@ class TableDataModule(LightningDataModule):
         test_fraction: share of the rows held out for the test.
         batch_size: rows in a training step, of all processes together; None for all of them.
         seed: makes the random split and the order of the rows in each epoch.
+        whole_epochs: serve all mini-batches of a training epoch as one (`WholeEpochs`).
 
     Raises:
-        UserError: where a part of the split would be empty or lack a class.
+        UserError: where a part of the split would be empty or lack a class, or whole epochs are
+            asked of a table on disk.
     """
 
     def __init__(
@@ -50,9 +53,16 @@ class TableDataModule(LightningDataModule):
         test_fraction: float = 0.15,
         batch_size: int | None = None,
         seed: int = 0,
+        whole_epochs: bool = False,
     ) -> None:
         super().__init__()
+        if whole_epochs and table.on_disk:
+            raise UserError(
+                "trainer.unroll_epochs=true takes an epoch's rows into memory, and the table stays "
+                "on disk: leave it out, or set data.cache=false"
+            )
         self.table = table
+        self.whole_epochs = whole_epochs
         self.batch_size = batch_size
         self.seed = seed
         index = np.int32 if table.on_disk and len(table) < 2**31 else np.int64
@@ -131,7 +141,8 @@ class TableDataModule(LightningDataModule):
         assert part is not None
         order = EpochOrder(len(index), self.seed) if shuffled else None
         if share is None:
-            return Batches(*part, batch_size, order)
+            kind = WholeEpochs if shuffled and self.whole_epochs else Batches
+            return kind(*part, batch_size, order)
         return SharedBatches(*part, batch_size, order, share)
 
     def _device(self) -> torch.device:

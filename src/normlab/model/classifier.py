@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import torch
@@ -152,12 +153,16 @@ class Classifier(LeanModule):
         return explanation(
             self.network,
             self.schema,
-            rows_of_batch(self.trainer.train_dataloader or [], batch),
+            rows_of_batch(self._train_batches(), batch),
             loss=next(loss for loss in losses if not math.isfinite(loss)),
             epoch=self.current_epoch + 1,
             step=self.global_step - steps + batch + 1,
             lr=self._lr,
         )
+
+    def _train_batches(self) -> Iterable[Any]:
+        """Of the epoch, once more."""
+        return self.trainer.train_dataloader or []
 
     def _of_all_ranks(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         several = self.trainer.world_size > 1

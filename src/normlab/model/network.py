@@ -75,7 +75,11 @@ class Network(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (n,) of raw rows (n, columns)."""
-        return self.mlp(self.inputs(rows)).squeeze(-1)
+        return self.logits(self.inputs(rows))
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Logits (n,) of what the first Linear is given (n, n_inputs)."""
+        return self.mlp(inputs).squeeze(-1)
 
     def inputs(self, rows: Tensor) -> Tensor:
         """What the first Linear is given (n, n_inputs) of raw rows (n, columns)."""

@@ -75,15 +75,16 @@ class Checkpoints(Checkpoint):
     def _write(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
         assert isinstance(pl_module, Classifier)
         best = pl_module.best
-        if pl_module.diverged is None:
-            self._write_last(trainer, pl_module, trainer.should_stop)
-        elif best.epoch == epoch:  # none was good: last.ckpt holds the beginning
-            return
+        if pl_module.diverged is not None and best.epoch == epoch:
+            return  # none was good: last.ckpt holds the beginning
+        # Before last.ckpt: a run that has ended between the two goes on, and writes both.
         if trainer.is_global_zero:
             self.folder.save_checkpoint(
                 BEST,
                 weights_checkpoint(pl_module.network, pl_module.schema, best.weights, best.epoch),
             )
+        if pl_module.diverged is None:
+            self._write_last(trainer, pl_module, trainer.should_stop)
         self._written_at = time.monotonic()
         self.written_epoch = epoch
 

@@ -9,6 +9,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
+from normlab.data.batches import WholeEpochs
+
 SHOWN = ("train/loss", "val/loss")
 
 
@@ -42,6 +44,8 @@ class TrainingProgress(ProgressBar):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._bar is None:
             steps = trainer.estimated_stepping_batches
+            if isinstance(trainer.train_dataloader, WholeEpochs):
+                steps *= len(trainer.train_dataloader.bounds)
             self._bar = bar(int(steps) if steps < float("inf") else None, " steps")
             self._bar.update(trainer.global_step)
 
@@ -53,7 +57,7 @@ class TrainingProgress(ProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
         assert self._bar is not None
-        self._bar.update()
+        self._bar.update(trainer.global_step - self._bar.n)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self._bar is not None

@@ -59,6 +59,8 @@ def why_alone(settings: Settings) -> str | None:
         return f"trainer.strategy={trainer.strategy}"
     if trainer.precision not in PRECISIONS:
         return f"trainer.precision={trainer.precision}"
+    if trainer.unroll_epochs:
+        return "trainer.unroll_epochs=true, which a stack's steps do not need"
     return None
 
 
