@@ -21,7 +21,6 @@ IN_README = (  # beginnings of what is compared
     "a training step",
     "one more run",
     "training of 256 runs",
-    "from the shell to the first step",
 )
 
 
