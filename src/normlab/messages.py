@@ -64,9 +64,25 @@ def front_door() -> Iterator[None]:
         if error.errno not in OF_THE_DISK:
             raise
         fail(UserError(f"{error.filename or 'the disk'}: {error.strerror}"))
+    except (MemoryError, RuntimeError) as error:
+        if not of_the_memory(error):
+            raise
+        fail(
+            UserError(
+                "the memory does not suffice. Train from a copy of the table on disk, "
+                "data.cache=true with some rows in a step (data.batch_size=1024), or a smaller "
+                f"network. ({str(error).strip().splitlines()[0] if str(error) else 'MemoryError'})"
+            )
+        )
     finally:
         if not _folder_has_vanished():
             remove_unused()
+
+
+def of_the_memory(error: Exception) -> bool:
+    """Whether the memory was refused, in whichever way NumPy or torch says so."""
+    refused = ("can't allocate memory", "out of memory")  # torch, on the CPU and on a GPU
+    return isinstance(error, MemoryError) or any(words in str(error) for words in refused)
 
 
 def _folder_has_vanished() -> bool:
