@@ -21,7 +21,7 @@ FEW_TEXTS = 100
 
 # What polars reads of a text file at once, in bytes: 16 MB by default, times some for each core,
 # and as much again for what becomes of them. Smaller pieces are as fast.
-os.environ.setdefault("POLARS_CSV_CHUNK_SIZE", str(2**21))
+os.environ.setdefault("POLARS_CSV_CHUNK_SIZE", str(2**20))
 
 
 class Unreadable(Exception):
