@@ -17,12 +17,12 @@ TIMES = 4
 COLUMNS = 400
 BLOCK = 4_000  # different rows
 ROWS = BLOCK * -(-TIMES * HEADROOM // (4 * COLUMNS * BLOCK))
-# Allocators keep what was freed, and the limit counts it: here they hand it back.
+# Allocators keep what was freed, which the limit counts: here they give more of it back.
 ENVIRONMENT = {
-    "MALLOC_TRIM_THRESHOLD_": "131072",
-    "_RJEM_MALLOC_CONF": "retain:false,dirty_decay_ms:0,muzzy_decay_ms:0",  # polars' allocator
+    "MALLOC_MMAP_THRESHOLD_": "2000000",
+    "_RJEM_MALLOC_CONF": "retain:false,dirty_decay_ms:100,muzzy_decay_ms:0",  # of polars' allocator
     "OMP_NUM_THREADS": "1",
-    "POLARS_MAX_THREADS": "2",
+    "POLARS_MAX_THREADS": "2",  # whose number multiplies what is read in advance
 }
 # Several command lines in one process; after the first, a limit on what is allocated further.
 LIMITED = """
@@ -41,10 +41,6 @@ for i, arguments in enumerate(lines):
         limit = 1024 * int(status["VmData"].split()[0]) + headroom
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 """
-
-
-def test_headroom() -> None:
-    assert 4 * COLUMNS * ROWS >= TIMES * HEADROOM
 
 
 @pytest.mark.slow
@@ -71,7 +67,7 @@ def test_a_table_of_four_times_the_memory_trains(tmp_path: Path, root: Path) -> 
 
     def line(path: Path, name: str, *more: str) -> list[str]:
         return [
-            "data=csv", f"data.path={path}", "data.target=y", "data.batch_size=4096",
+            "data=csv", f"data.path={path}", "data.target=y", "data.batch_size=1024",
             "data.integer_categories=0", "trainer.max_epochs=1", "trainer.accelerator=cpu",
             "trainer.enable_progress_bar=false", f"hydra.run.dir={tmp_path / name}", *more,
         ]  # fmt: skip
@@ -79,7 +75,7 @@ def test_a_table_of_four_times_the_memory_trains(tmp_path: Path, root: Path) -> 
     lines = [
         line(few, "few", "data.cache=true"),
         line(text, "text"),
-        line(parquet, "parquet"),
+        line(parquet, "parquet", "figures.enabled=false"),  # they were drawn above
         line(parquet, "in_memory", "data.cache=false"),
     ]
     ended = subprocess.run(
@@ -95,9 +91,9 @@ def test_a_table_of_four_times_the_memory_trains(tmp_path: Path, root: Path) -> 
         assert (tmp_path / name / "result.json").exists(), said[-3_000:]
         result = json.loads((tmp_path / name / "result.json").read_text())
         assert all(result[part]["auroc"] > 0.99 for part in ("train", "val", "test"))
-    assert said.count("512.0 MB on disk") == 0  # the label is beside the rows
-    for rows in (tmp_path / "cache").glob("normlab/rows.*/rows.npy"):
-        assert rows.stat().st_size >= TIMES * HEADROOM
+    converted = list((tmp_path / "cache" / "normlab").glob("rows.*/rows.npy"))
+    assert len(converted) == 2
+    assert all(rows.stat().st_size >= TIMES * HEADROOM for rows in converted)
     assert ended.returncode != 0  # the limit bites where the table is read into memory
     assert not (tmp_path / "in_memory" / "result.json").exists()
     assert "rows.parquet may need more memory than is free. data.cache=true" in said

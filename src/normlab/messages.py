@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from normlab.errors import UserError
 from normlab.hydra_folder import remove_unused
 from normlab.interruption import catch_signals
+from normlab.out_of_memory import told_of_memory
 from normlab.processes import is_echo
 from normlab.quoting import hydra_quoted, shell_quoted
 
@@ -53,7 +54,8 @@ def front_door() -> Iterator[None]:
         sys.stdout.reconfigure(errors="backslashreplace")
     catch_signals()
     try:
-        yield
+        with told_of_memory():
+            yield
     except UserError as error:
         fail(error)
     except HydraException as error:
@@ -64,25 +66,9 @@ def front_door() -> Iterator[None]:
         if error.errno not in OF_THE_DISK:
             raise
         fail(UserError(f"{error.filename or 'the disk'}: {error.strerror}"))
-    except (MemoryError, RuntimeError) as error:
-        if not of_the_memory(error):
-            raise
-        fail(
-            UserError(
-                "the memory does not suffice. Train from a copy of the table on disk, "
-                "data.cache=true with some rows in a step (data.batch_size=1024), or a smaller "
-                f"network. ({str(error).strip().splitlines()[0] if str(error) else 'MemoryError'})"
-            )
-        )
     finally:
         if not _folder_has_vanished():
             remove_unused()
-
-
-def of_the_memory(error: Exception) -> bool:
-    """Whether the memory was refused, in whichever way NumPy or torch says so."""
-    refused = ("can't allocate memory", "out of memory")  # torch, on the CPU and on a GPU
-    return isinstance(error, MemoryError) or any(words in str(error) for words in refused)
 
 
 def _folder_has_vanished() -> bool:
