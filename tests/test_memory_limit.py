@@ -92,7 +92,7 @@ def test_a_table_of_four_times_the_memory_trains(tmp_path: Path, root: Path) -> 
         result = json.loads((tmp_path / name / "result.json").read_text())
         assert all(result[part]["auroc"] > 0.99 for part in ("train", "val", "test"))
     converted = list((tmp_path / "cache" / "normlab").glob("rows.*/rows.npy"))
-    assert len(converted) == 2
+    assert [np.load(rows, mmap_mode="r").shape for rows in converted] == [(ROWS, COLUMNS)] * 2
     assert all(rows.stat().st_size >= TIMES * HEADROOM for rows in converted)
     assert ended.returncode != 0  # the limit bites where the table is read into memory
     assert not (tmp_path / "in_memory" / "result.json").exists()
