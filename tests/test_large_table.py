@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
+from normlab import app
 from normlab.assembly import stays_on_disk
 from normlab.config import Settings
 from normlab.data import memory
@@ -105,6 +107,80 @@ def test_what_stays_on_disk(
     monkeypatch.setattr(memory, "free_memory", lambda: 400 * 4 * 4)
     assert memory.may_exceed_memory(tmp_path / "rows.parquet")
     memory.may_exceed_memory.cache_clear()
+
+
+def test_a_full_batch_of_a_table_beyond_the_memory_is_refused(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = csv_file(tmp_path / "rows.csv")
+    monkeypatch.setattr(memory, "free_memory", lambda: 2 * path.stat().st_size)
+    memory.may_exceed_memory.cache_clear()
+    common = (
+        "data=csv", f"data.path={path}", "data.target=y", "data.missing=drop",
+        "data.cache_dir=kept", "hydra.run.dir=run", *QUIET,
+    )  # fmt: skip
+    refused = train(*common, "data.batch_size=null")
+    assert refused.status == 1
+    assert refused.err.count("\n") == 1
+    assert "data.batch_size=null holds all training rows in memory" in refused.err
+    assert "such as 1024" in refused.err
+    assert not (tmp_path / "kept").exists()  # nothing was converted for it
+    assert not (tmp_path / "run").exists()
+    assert train(*common, "data.batch_size=100").status == 0
+    in_memory = train(*common, "data.cache=false", "hydra.run.dir=in_memory")
+    assert in_memory.status == 0
+    said = in_memory.out + in_memory.err
+    assert "rows.csv may need more memory than is free. data.cache=true" in said
+    memory.may_exceed_memory.cache_clear()
+
+
+REFUSED = {
+    "numpy": "np.empty(2**57)",
+    "torch": "torch.empty(2**60)",
+    "python": "bytearray(2**60)",
+}
+
+
+@pytest.mark.parametrize("asked", REFUSED.values(), ids=REFUSED)
+def test_memory_that_is_refused_is_one_message(
+    asked: str, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(prepared: object) -> None:
+        eval(asked, {"np": np, "torch": torch})
+
+    monkeypatch.setattr(app, "execute", execute)
+    ended = train(*QUIET)
+    assert ended.status == 1
+    assert ended.err.startswith("normlab: the memory does not suffice. ")
+    assert "data.cache=true" in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_a_defect_keeps_its_traceback(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def execute(prepared: object) -> None:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(app, "execute", execute)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        train(*QUIET)
+
+
+def test_a_limit_of_the_process_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ulimit -v` and `ulimit -d`: what they leave beside what is taken already."""
+    resource = pytest.importorskip("resource")
+    (taken,) = [
+        1024 * int(line.split()[1])
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmData:")
+    ]
+    limits = {resource.RLIMIT_DATA: taken + 10**8}
+    unlimited = resource.RLIM_INFINITY
+    monkeypatch.setattr(
+        resource, "getrlimit", lambda kind: (limits.get(kind, unlimited), unlimited)
+    )
+    assert 10**8 / 2 < memory.free_memory() < 2 * 10**8
+    limits[resource.RLIMIT_AS] = 10**6  # less than is taken
+    assert memory.free_memory() == 0
 
 
 def test_the_free_memory_is_within_the_machines() -> None:

@@ -25,6 +25,7 @@ from normlab.insight.pictures.dashboard import conclude, introduce
 from normlab.interruption import Interrupted, how_to_go_on, tell
 from normlab.messages import fail
 from normlab.model.classifier import Classifier
+from normlab.out_of_memory import told_of_memory
 from normlab.processes import is_first
 from normlab.provenance import provenance
 from normlab.summary import headline, summary
@@ -109,7 +110,8 @@ def run(config: DictConfig) -> float:
         elif settings.ckpt_path is not None:
             resumed = asked_for(settings, writes)
         draws = settings.figures.of(of_sweep)
-        prepared = prepare(settings, folder, writes, draws, resumed)
+        with told_of_memory():
+            prepared = prepare(settings, folder, writes, draws, resumed)
         refuse_to_start_anew(prepared, of_sweep)
     except (UserError, Interrupted) as error:
         if writes and resumed is None and not (folder / CONFIG).exists():
@@ -119,7 +121,8 @@ def run(config: DictConfig) -> float:
         refuse(error, of_sweep)
     home = Path(hydra.sweep.dir) if of_sweep else folder
     try:
-        result = execute(prepared)
+        with told_of_memory():
+            result = execute(prepared)
     except UserError as error:
         hint = f"\n{how_to_go_on(home)}" if prepared.goes_on else ""
         refuse(UserError(f"{error}{hint}"), of_sweep)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -40,12 +41,15 @@ from normlab.training.progress import TrainingProgress
 from normlab.training.resume import ResumePoint
 from normlab.training.run_folder import RunFolder
 
+log = logging.getLogger(__name__)
+
 
 def load_table(settings: Settings) -> Table:
     """The rows that `data` names.
 
     Raises:
-        UserError: where a file cannot be read or trained on.
+        UserError: where a file cannot be read or trained on, or a step would take more of it than
+            the memory may hold.
     """
     from normlab.data import cache, readers, synthetic
 
@@ -60,9 +64,29 @@ def load_table(settings: Settings) -> Table:
             return synthetic.breast_cancer()
         case CsvSettings() as data:
             if stays_on_disk(settings):
+                refuse_full_batch(data)
                 choices = (*file_choices(data), data.cache_dir)
                 return cache.cached_table(data.path, data.target, *choices)
+            if may_exceed_memory(data.path):  # and data.cache=false
+                log.warning(
+                    f"{data.path} may need more memory than is free. data.cache=true trains from "
+                    f"a copy of it on disk."
+                )
             return readers.read_table(data.path, data.target, *file_choices(data))
+
+
+def refuse_full_batch(data: CsvSettings) -> None:
+    """Refuses steps over all rows of a table that may not fit in memory.
+
+    Raises:
+        UserError: naming the settings.
+    """
+    if data.batch_size is None and may_exceed_memory(data.path):
+        raise UserError(
+            f"data.batch_size=null holds all training rows in memory at every step, and those of "
+            f"{data.path} may need more than is free. Set data.batch_size to a number of rows, "
+            f"such as 1024."
+        )
 
 
 def stays_on_disk(settings: Settings) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from normlab.errors import UserError
 from normlab.hydra_folder import remove_unused
 from normlab.interruption import catch_signals
+from normlab.out_of_memory import told_of_memory
 from normlab.processes import is_echo
 from normlab.quoting import hydra_quoted, shell_quoted
 
@@ -53,7 +54,8 @@ def front_door() -> Iterator[None]:
         sys.stdout.reconfigure(errors="backslashreplace")
     catch_signals()
     try:
-        yield
+        with told_of_memory():
+            yield
     except UserError as error:
         fail(error)
     except HydraException as error:

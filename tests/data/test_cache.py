@@ -37,6 +37,7 @@ def _several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small files come in many batches too, as large ones do."""
     monkeypatch.setattr(survey, "BATCH_CELLS", 1)
     monkeypatch.setattr(survey, "FEWEST_ROWS", 100)
+    monkeypatch.setattr("normlab.data.parquet.READ_CELLS", 1_000)
 
 
 @pytest.fixture

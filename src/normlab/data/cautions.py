@@ -16,6 +16,8 @@ from normlab.quoting import setting
 # Above this share of a column's standard deviation, float32's rounding is worth a warning.
 TOLERATED_ROUNDING = 1e-3
 SAMPLE = 50_000  # rows that a leak is looked for in
+SAMPLE_CELLS = 2**21  # of a wide table fewer rows, but no fewer than these:
+WIDE_SAMPLE = 1_000
 FEWEST = 20  # rows below which any column may look like an id or a leak
 LEAK = 0.999  # AUROC of a column alone, or share of rows that its categories explain
 IMBALANCE = 0.05  # share of the rarer class
@@ -31,7 +33,7 @@ def cautions(
         frame: the input columns, float64 or text, before they are rounded to float32.
         labels: (n,), each 0 or 1.
     """
-    sample = frame.gather_every(_step(frame.height)) if frame.height else frame
+    sample = frame.gather_every(_step(*frame.shape)) if frame.height else frame
     sample = sample.with_columns(pl.col(pl.Float64).cast(pl.Float32))  # as a network sees it
     return cautions_of(facts_of(frame), sample, labels, schema, source)
 
@@ -58,7 +60,7 @@ def cautions_of(
         labels: (n,), of all rows.
     """
     messages = []
-    step = _step(0 if labels is None else len(labels))
+    step = _step(0 if labels is None else len(labels), len(facts))
     for about, series, column in zip(facts, sample, schema.columns, strict=True):
         place = f"{source}, column {column.name!r}: "
         leak = None
@@ -81,11 +83,12 @@ def cautions_of(
 
 def sample_of(rows: NDArray[np.float32]) -> pl.DataFrame:
     """The rows in which a leak is looked for, null where a value is missing."""
-    return pl.DataFrame(rows[:: _step(len(rows))]).fill_nan(None)
+    return pl.DataFrame(rows[:: _step(*rows.shape)]).fill_nan(None)
 
 
-def _step(n_rows: int) -> int:
-    return max(1, -(-n_rows // SAMPLE))
+def _step(n_rows: int, n_columns: int) -> int:
+    most = min(SAMPLE, max(WIDE_SAMPLE, SAMPLE_CELLS // max(1, n_columns)))
+    return max(1, -(-n_rows // most))
 
 
 def scales_far_apart(
@@ -112,8 +115,9 @@ def scales_far_apart(
 def _moments(rows: NDArray[np.floating]) -> list[Moments]:
     """Of each column of rows (n, columns), of which many may be on disk."""
     total = [Moments(0, 0.0, 0.0)] * rows.shape[1]
-    for start in range(0, len(rows), SAMPLE):
-        for i, column in enumerate(rows[start : start + SAMPLE].T.astype(np.float64)):
+    at_once = max(1, SAMPLE_CELLS // max(1, rows.shape[1]))
+    for start in range(0, len(rows), at_once):
+        for i, column in enumerate(rows[start : start + at_once].T.astype(np.float64)):
             known = column[~np.isnan(column)]
             if len(known):
                 total[i] = total[i].merged(Moments(len(known), known.mean(), known.var()))

@@ -10,6 +10,11 @@ import polars as pl
 
 from normlab.data.source import GZIP, PARQUET
 
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None
+
 SHARE = 0.5  # of the free memory that reading may take
 # Bytes that reading and splitting take at their peak, measured on tables of 10 to 100 columns:
 PER_BYTE_OF_TEXT = 3.0
@@ -57,7 +62,20 @@ def free_memory() -> int:
         if _text(limit).strip().isdecimal():
             stat = dict(line.split() for line in _text(used.with_name("memory.stat")).splitlines())
             free.append(int(_text(limit)) - int(_text(used)) + int(stat.get(files, 0)))
-    return max(0, min(free))
+    return max(0, min(free + _within_limits()))
+
+
+def _within_limits() -> list[int]:
+    """What the limits of this process leave (`ulimit -v` and `-d`), where it has any."""
+    if resource is None:
+        return []
+    status = dict(line.split(":", 1) for line in _text("/proc/self/status").splitlines())
+    limits = {"VmSize": resource.RLIMIT_AS, "VmData": resource.RLIMIT_DATA}
+    return [
+        resource.getrlimit(limit)[0] - 1024 * int(status[used].split()[0])
+        for used, limit in limits.items()
+        if used in status and resource.getrlimit(limit)[0] != resource.RLIM_INFINITY
+    ]
 
 
 def _text(path: str | Path) -> str:

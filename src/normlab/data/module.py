@@ -19,7 +19,7 @@ from normlab.model.network import Network
 
 Loader = Batches | SharedBatches | DiskBatches
 
-EVALUATION_NUMBERS = 2**20  # of a table on disk, 4 MB
+EVALUATION_NUMBERS = 2**19  # of a table on disk, 2 MB
 SAMPLE = 100_000  # numbers
 EVALUATION_BATCH = 65_536  # rows at once where no gradient is kept: bounds the memory
 

@@ -26,7 +26,8 @@ from normlab.data.source import Source
 from normlab.errors import UserError
 from normlab.quoting import setting
 
-FAULT_ROWS = 262_144  # rows at once in which a fault is looked for
+FAULT_CELLS = 2**21  # at once, in which a fault is looked for
+READ_CELLS = 2**22  # decoded at once: 32 MB of float64
 # In the order in which they are told of a column.
 FAULTS = (MISSING_LABEL, MISSING_FEATURE, UNKNOWN, TEXT, INFINITE, TOO_LARGE)
 
@@ -64,7 +65,8 @@ def parquet_batches(
 ) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     """Batches of columns as they stand and, beside them, the cells as of `parquet_cells`.
 
-    Columns that are neither inputs nor the target have no cells.
+    Columns that are neither inputs nor the target have no cells. In batches, memory holds
+    `READ_CELLS` cells, and of a file that is not in the system's cache a row group as it is stored.
 
     Args:
         n_rows: about how many rows a batch has; None for one batch of all rows.
@@ -76,7 +78,7 @@ def parquet_batches(
         lazy = pl.scan_parquet(source.path, glob=False)
         read = sorted({*needed, *carried})
         lazy = lazy.select(pl.nth(i).alias(str(i)) for i in read)
-        frames = [lazy.collect()] if n_rows is None else lazy.collect_batches(chunk_size=n_rows)
+        frames = [lazy.collect()] if n_rows is None else _slices(lazy, n_rows, len(read))
         for frame in frames:
             plain = [
                 _plain(frame[str(i)], columns.names[i], i == columns.target, source) for i in needed
@@ -84,6 +86,18 @@ def parquet_batches(
             yield frame, cleaned(pl.DataFrame(plain), spellings, blank_rows=True)
     except (pl.exceptions.PolarsError, PanicException) as error:
         raise _damaged(source, error) from error
+
+
+def _slices(lazy: pl.LazyFrame, n_rows: int, n_columns: int) -> Iterator[pl.DataFrame]:
+    """All rows in order, so many at a time.
+
+    Not by `collect_batches`: it decodes whole row groups, the next ones in advance, and a row
+    group of a million rows is common.
+    """
+    n_total = lazy.select(pl.len()).collect().item()
+    at_once = n_rows * max(1, READ_CELLS // (n_rows * n_columns))
+    for start in range(0, n_total, at_once):
+        yield from lazy.slice(start, at_once).collect().iter_slices(n_rows)
 
 
 def _plain(series: pl.Series, name: str, is_target: bool, source: Source) -> pl.Series:
@@ -104,7 +118,8 @@ def find_parquet_fault(
     """The first column with a fault, with the row of its first such cell, counted from 1."""
     found: dict[tuple[int, str], tuple[int, object, int]] = {}  # row, value, number of such cells
     start = 0
-    for _, frame in parquet_batches(source, columns, expectation.missing_values, FAULT_ROWS):
+    n_rows = max(1, FAULT_CELLS // len(columns.names))
+    for _, frame in parquet_batches(source, columns, expectation.missing_values, n_rows):
         for position, role in expectation.roles.items():
             series = frame[str(position)]
             for fault, cells in _faults(series, position, role, expectation):

@@ -12,6 +12,8 @@ from normlab.data.module import TableDataModule
 from normlab.model.network import Network
 
 MOST_ROWS = 20_000
+MOST_CELLS = 2**21  # of a wide table fewer rows, but no fewer than these:
+WIDE_ROWS = 2_000
 MOST_COLUMNS = 16  # a row of the picture takes three milliseconds
 
 
@@ -48,9 +50,10 @@ def inputs_of(network: Network, data: TableDataModule) -> Inputs | None:
         return None
     index = data.split.train
     words = f"{len(index):,} training rows"
-    if len(index) > MOST_ROWS:
-        index = np.sort(np.random.default_rng(0).choice(index, MOST_ROWS, replace=False))
-        words = f"{MOST_ROWS:,} of {words}"
+    most = min(MOST_ROWS, max(WIDE_ROWS, MOST_CELLS // len(columns)))
+    if len(index) > most:
+        index = np.sort(np.random.default_rng(0).choice(index, most, replace=False))
+        words = f"{most:,} of {words}"
     rows = torch.from_numpy(data.table.rows[index]).to(next(network.parameters()))
     encoder = network.encoder
     before = rows if encoder is None else encoder(rows)[0]
