@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from lightning import Trainer
 from omegaconf import DictConfig
 
-from normlab.assembly import load_table, make_classifier, make_data, make_trainer
+from normlab.assembly import make_classifier, make_data, make_trainer
 from normlab.config import Settings
 from normlab.data.module import TableDataModule
 from normlab.data.table import Table
@@ -23,6 +23,7 @@ from normlab.errors import UserError
 from normlab.hydra_folder import discard
 from normlab.insight.pictures.dashboard import conclude, introduce
 from normlab.interruption import Interrupted, how_to_go_on, tell
+from normlab.loading import load_table
 from normlab.messages import fail
 from normlab.model.classifier import Classifier
 from normlab.out_of_memory import told_of_memory

@@ -14,16 +14,11 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from normlab.app import objective
-from normlab.assembly import (
-    lightning_trainer,
-    load_table,
-    make_classifier,
-    make_data,
-    stays_on_disk,
-)
+from normlab.assembly import lightning_trainer, make_classifier, make_data
 from normlab.cluster import submit
 from normlab.config import Settings
 from normlab.errors import UserError
+from normlab.loading import load_table, stays_on_disk
 from normlab.sweep_runs import Run, Tables, measure_trained, train_group
 from normlab.training.environment import quiet_lightning
 from normlab.training.leftovers import finished_result

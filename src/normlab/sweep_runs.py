@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
 from normlab.app import objective, write_start
-from normlab.assembly import lightning_trainer, load_table, make_classifier, make_data
+from normlab.assembly import lightning_trainer, make_classifier, make_data
 from normlab.config import Settings
 from normlab.config.data import DataSettings
 from normlab.data.table import Table
@@ -20,6 +20,7 @@ from normlab.diagnosis.start import measure_starts
 from normlab.diagnosis.verdict import counted
 from normlab.diagnosis.warning import summed_up
 from normlab.insight.pictures.dashboard import conclude
+from normlab.loading import load_table
 from normlab.training.environment import choose_threads
 from normlab.training.leftovers import clear
 from normlab.training.progress import SweepProgress

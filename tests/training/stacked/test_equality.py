@@ -21,8 +21,9 @@ from scipy.stats import ks_2samp
 from torch import Tensor
 
 from normlab.app import examine, write_start
-from normlab.assembly import load_table, make_classifier, make_data, make_trainer
+from normlab.assembly import make_classifier, make_data, make_trainer
 from normlab.config import Settings
+from normlab.loading import load_table
 from normlab.sweep_runs import Run, train_group
 from normlab.training.diagnosed import diagnosed
 from normlab.training.environment import quiet_lightning

@@ -84,11 +84,12 @@ class Member:
         network, schema = self.classifier.network, self.classifier.schema
         if self.folder is not None and self.keep_checkpoints:
             self.folder.flush()
-            if self.classifier.diverged is None:
-                self.folder.save_checkpoint(LAST, self._last(last, optimizer_state, template))
+            # The last one last: who finds it takes the run for trained.
             if not never_good(self.classifier, epochs):
                 content = weights_checkpoint(network, schema, best, best_epoch)
                 self.folder.save_checkpoint(BEST, content)
+            if self.classifier.diverged is None:
+                self.folder.save_checkpoint(LAST, self._last(last, optimizer_state, template))
 
     def _last(
         self, state: dict[str, Tensor], optimizer_state: dict[int, Any], template: dict[str, Any]
