@@ -202,7 +202,7 @@ def ask_tensorboard(logdir: Path) -> str:
 
 
 def test_the_folder_of_a_run_holds_what_the_page_says(finished_run: Path) -> None:
-    (sentence,) = re.findall(r"^Its folder.*?events\.", README, flags=re.MULTILINE | re.DOTALL)
+    (sentence,) = re.findall(r"^Runs go to.*?events\.", README, flags=re.MULTILINE | re.DOTALL)
     names = re.findall(r"`([\w.]+)/?`", sentence)
     left = {path.name for path in finished_run.iterdir() if "tfevents" not in path.name}
     assert left == set(names)
