@@ -20,7 +20,7 @@ STORE, DOCUMENT, README = (
 IN_README = (  # beginnings of what is compared
     "a training step",
     "one more run",
-    "training of 256 runs",
+    "an epoch of 256 runs",
 )
 
 

@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from normlab.config import Settings
 from normlab.errors import UserError
 from normlab.messages import explain
+from normlab.plain_yaml import to_yaml
 from normlab.validation import check_job, check_settings, parse_settings, without_hydra
 
 PLAIN = (OverrideType.CHANGE, OverrideType.ADD, OverrideType.FORCE_ADD)
@@ -59,14 +60,11 @@ class Job:
         folder.mkdir(parents=True, exist_ok=True)
         if self.hydra["output_subdir"] is not None:
             files = {
-                "config": self.task,
-                "hydra": {"hydra": self.hydra},
-                "overrides": self.overrides,
+                "config": to_yaml(self.task),
+                "hydra": to_yaml(self.hydra, under="hydra"),
+                "overrides": yaml.dump(self.overrides, Dumper=yaml.CSafeDumper, allow_unicode=True),
             }
-            for name, content in files.items():
-                text = yaml.dump(
-                    content, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True
-                )
+            for name, text in files.items():
                 (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
 
 

@@ -27,7 +27,7 @@ from normlab.errors import UserError
 from normlab.quoting import setting
 
 FAULT_CELLS = 2**21  # at once, in which a fault is looked for
-READ_CELLS = 2**22  # decoded at once: 32 MB of float64
+READ_CELLS = 2**23  # decoded at once: 64 MB of float64
 # In the order in which they are told of a column.
 FAULTS = (MISSING_LABEL, MISSING_FEATURE, UNKNOWN, TEXT, INFINITE, TOO_LARGE)
 

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from normlab.config.changes import flatten
 from normlab.diagnosis.curves import Curves
 from normlab.durable import write_durably
 from normlab.errors import UserError
 from normlab.model.metrics import METRICS as METRIC_NAMES
+from normlab.plain_yaml import to_yaml
 from normlab.strict_json import strict_json
 from normlab.training.events import (
     Event,
@@ -76,10 +76,7 @@ class RunFolder:
 
     def write_settings(self, settings: dict[str, Any]) -> None:
         """The resolved settings, as plain types."""
-        write_durably(
-            self.path / CONFIG,
-            yaml.dump(settings, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True),
-        )
+        write_durably(self.path / CONFIG, to_yaml(settings))
         now = time.time()
         self._events += [
             hparams_start(flatten(settings), now),
