@@ -54,9 +54,9 @@ def contestants(batch: int) -> dict[str, Callable[[], float]]:
 
 def measure(rounds: int) -> Iterator[Comparison]:
     torch.set_num_threads(1)
-    for train in (*OURS.values(), *PEERS.values()):
-        train(1, N_TRAIN)  # imports
     for name, batch in BATCHES.items():
+        for train in (*OURS.values(), *PEERS.values()):
+            train(1, batch)  # imports, and what is done at a first time
         taken = in_turns(contestants(batch), rounds)
         for peer, times in taken.items():
             print(f"  {name}, {peer}: {statistics.median(times) * 1e6:.0f} us a step")
