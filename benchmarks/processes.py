@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
+# A process's peak begins with that of the one that started it, hence a small one between them.
+STARTER = """
+import json, resource, subprocess, sys, time
+started = time.perf_counter()
+status = subprocess.call(sys.argv[2:])
+seconds = time.perf_counter() - started
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # Linux counts it in KiB
+with open(sys.argv[1], "w") as file:
+    json.dump([status, seconds, peak], file)
+"""
 
 
 class Used(NamedTuple):
@@ -18,7 +27,7 @@ class Used(NamedTuple):
 
     Attributes:
         seconds: from its start to its end.
-        peak: the most memory that it held at once, in bytes.
+        peak: the most memory that it, or one that it started, held at once, in bytes.
         printed: its standard output.
     """
 
@@ -33,16 +42,12 @@ def python(*arguments: str, status: int = 0) -> Used:
     Raises:
         RuntimeError: it ended with another status, with what it printed.
     """
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=ROOT, stdout=output, stderr=errors
+    with tempfile.NamedTemporaryFile("r") as told:
+        starter = [sys.executable, "-c", STARTER, told.name]
+        ended = subprocess.run(
+            [*starter, sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True
         )
-        _, ended, used = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(ended)
-        output.seek(0)
-        errors.seek(0)
-        if process.returncode != status:
-            raise RuntimeError(f"{arguments} ended with {process.returncode}:\n{errors.read()}")
-        return Used(seconds, used.ru_maxrss * 1024.0, output.read())  # Linux counts it in KiB
+        found, seconds, peak = json.load(told)
+    if found != status:
+        raise RuntimeError(f"{arguments} ended with {found}:\n{ended.stderr}")
+    return Used(seconds, peak, ended.stdout)
