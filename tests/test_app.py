@@ -260,6 +260,9 @@ def test_a_files_digest_and_name_are_noted(train: Train, tmp_path: Path) -> None
 BAD_SETTINGS: list[tuple[list[str], str]] = [
     (["model.lrr=1"], "model.lrr is not a setting; did you mean model.lr?"),
     (["+model.lrr=1"], "model.lrr is not a setting; did you mean model.lr?"),
+    (["trainer.gradient_clip_val=2"],
+     "trainer.gradient_clip_val is an argument of Lightning's Trainer that the config does not "
+     "have: write +trainer.gradient_clip_val=VALUE"),
     (["normalization.n_quantiles=5"], "normalization.n_quantiles is not a setting"),
     (["normalization=quantile", "normalization.n_quantile=5"],
      "normalization.n_quantile is not a setting; did you mean normalization.n_quantiles?"),

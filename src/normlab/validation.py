@@ -147,6 +147,11 @@ def unknown_setting(key: str, config: DictConfig) -> str:
     known = [str(k) for k in beside if k != name] if isinstance(beside, DictConfig) else []
     if group == "trainer":
         known = [argument for argument in trainer_arguments() if argument not in OURS]
+        if name in known:
+            return (
+                f"{key} is an argument of Lightning's Trainer that the config does not have: "
+                f"write +{key}=VALUE"
+            )
     elif not known:
         return unknown_setting(group, config) if group else f"{key} is not a setting"
     known = [k for k in known if k != "hydra"]
