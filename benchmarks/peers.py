@@ -22,6 +22,15 @@ from normlab.data.synthetic import heart_rate
 from normlab.model.metrics import METRICS, binary_metrics
 
 N_TRAIN, N_VAL, UNITS, RATE = 1260, 270, 10, 0.01
+THE_WORK = [  # as settings of normlab
+    "experiment=heart_rate",
+    "normalization=standardize",
+    f"model.hidden=[{UNITS}]",
+    "model.activation=relu",
+    f"model.lr={RATE}",
+    "data.split=random",
+    "trainer.accelerator=cpu",
+]
 
 
 def rows() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -213,15 +222,9 @@ def normlab(epochs: int, batch: int, *overrides: str) -> None:
         config = compose(
             "train",
             overrides=[
-                "experiment=heart_rate",
-                "normalization=standardize",
-                f"model.hidden=[{UNITS}]",
-                "model.activation=relu",
-                f"model.lr={RATE}",
-                "data.split=random",
+                *THE_WORK,
                 f"data.batch_size={batch if batch < N_TRAIN else 'null'}",
                 f"trainer.max_epochs={epochs}",
-                "trainer.accelerator=cpu",
                 "trainer.enable_progress_bar=false",
                 *overrides,
             ],

@@ -17,22 +17,13 @@ from pathlib import Path
 import torch
 
 from benchmarks import sweeps, vmap_loop
-from benchmarks.peers import RATE, UNITS
+from benchmarks.peers import THE_WORK
 from benchmarks.rounds import Comparison, in_turns, ratio
 
 BATCH = 32
 FEW, MANY = 2, 42  # epochs
 SIZES = (1, 8, 64, 256, 1024)
-SETTINGS = [
-    "experiment=heart_rate",
-    "normalization=standardize",
-    f"model.hidden=[{UNITS}]",
-    "model.activation=relu",
-    f"model.lr={RATE}",
-    "data.split=random",
-    f"data.batch_size={BATCH}",
-    "trainer.accelerator=cpu",
-]
+SETTINGS = [*THE_WORK, f"data.batch_size={BATCH}"]
 
 
 def fused(n_runs: int, epochs: int) -> float:
