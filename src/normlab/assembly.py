@@ -26,6 +26,7 @@ from normlab.model.network import Network
 from normlab.model.normalization import make_normalizer
 from normlab.model.unrolled import UnrolledClassifier, refuse_steps_apart
 from normlab.processes import by_torchrun, may_be_several
+from normlab.seeding import seed_device
 from normlab.training.checkpoints import Checkpoints
 from normlab.training.logger import RunFolderLogger
 from normlab.training.progress import TrainingProgress
@@ -75,7 +76,7 @@ def make_network(settings: Settings, n_features: int, encoder: Encoder | None = 
         n_features: columns of numbers, which are all columns where there is no encoder.
     """
     normalizer = make_normalizer(n_features=n_features, **settings.normalization.model_dump())
-    torch.manual_seed(settings.seed)
+    seed_device(settings.seed, torch.device("cpu"))  # where every network is made
     model = settings.model
     return Network(
         normalizer,

@@ -90,7 +90,7 @@ class UnrolledClassifier(Classifier):
             optimizer.zero_grad()
             self._loss_of(inputs, labels).backward()
             optimizer.step()
-        self._count_steps(len(others))
+        count_steps(self.trainer, len(others))
         return self._loss_of(*last)
 
     def _mini_batches(self, epoch: Batch | SharedBatch) -> list[Batch]:
@@ -105,14 +105,6 @@ class UnrolledClassifier(Classifier):
         logits = network(inputs) if self._has_batchnorm else network.logits(inputs)
         self._train.append(logits.detach(), labels)
         return self.loss(logits, labels)
-
-    def _count_steps(self, n: int) -> None:
-        """Makes `global_step` the number of steps that the weights have taken."""
-        loop = self.trainer.fit_loop.epoch_loop.automatic_optimization
-        progress = loop.optim_progress.optimizer.step
-        for count in (progress.total, progress.current):
-            count.ready += n
-            count.completed += n
 
     def on_train_epoch_end(self) -> None:
         self._validate()
@@ -138,6 +130,19 @@ class UnrolledClassifier(Classifier):
 
     def _train_batches(self) -> Iterator[Batch]:
         return self._served.mini_batches()
+
+
+def count_steps(trainer: Trainer, n: int) -> None:
+    """Makes `global_step` the number of steps that the weights have taken.
+
+    Args:
+        n: steps that were taken beside Lightning's loop.
+    """
+    loop = trainer.fit_loop.epoch_loop.automatic_optimization
+    progress = loop.optim_progress.optimizer.step
+    for count in (progress.total, progress.current):
+        count.ready += n
+        count.completed += n
 
 
 def refuse_steps_apart(trainer: Trainer) -> None:

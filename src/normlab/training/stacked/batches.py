@@ -9,12 +9,15 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from normlab.data.batches import EpochOrder, batch_bounds
+from normlab.data.batches import Batch, EpochOrder, batch_bounds
 from normlab.data.module import EVALUATION_BATCH, TableDataModule
 
 
 class StackedBatches:
-    """Serves (rows (runs, b, features), labels (runs, b)), as `Batches` serves each run.
+    """Serves an epoch at once, as the positions (runs, n) of its rows, for `mini_batches` to take.
+
+    Lightning's own work in a step outlasts a small stack's, and is paid once an epoch here. The
+    mini-batches are those that `Batches` serves each run.
 
     Args:
         rows: (all rows of all tables, features), on the device of the training.
@@ -39,7 +42,7 @@ class StackedBatches:
         self.index = index
         self.bounds = batch_bounds(index.shape[1], batch_size)
         self.orders = list(orders)
-        self._only_batch: tuple[Tensor, Tensor] | None = None
+        self._only_batch: Batch | None = None
 
     @property
     def sampler(self) -> StackedBatches:
@@ -57,20 +60,31 @@ class StackedBatches:
         self._only_batch = None
 
     def __len__(self) -> int:
-        return len(self.bounds)
+        return 1
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Tensor]:
+        yield self._in_order()
+
+    def _in_order(self) -> Tensor:
+        if len(self.bounds) == 1 or not self.orders:
+            return self.index
+        order = torch.stack([order.permutation() for order in self.orders])
+        return self.index.gather(1, order.to(self.index.device))
+
+    def mini_batches(self, epoch: Tensor | None = None) -> Iterator[Batch]:
+        """Rows (runs, b, features) and labels (runs, b) of each step.
+
+        Args:
+            epoch: as it was served; None serves it once more.
+        """
         if len(self.bounds) == 1:  # the same in every epoch: gathered once
             if self._only_batch is None:
                 self._only_batch = self.rows[self.index], self.labels[self.index]
             yield self._only_batch
             return
-        index = self.index
-        if self.orders:
-            order = torch.stack([order.permutation() for order in self.orders])
-            index = index.gather(1, order.to(index.device))
+        epoch = self._in_order() if epoch is None else epoch
         for start, stop in self.bounds:
-            batch = index[:, start:stop]
+            batch = epoch[:, start:stop]
             yield self.rows[batch], self.labels[batch]
 
 
@@ -99,10 +113,13 @@ class StackedData(LightningDataModule):
         orders = [EpochOrder(n_rows, seed) for seed in self.seeds]
         return self._serve("train", self.batch_size, orders)
 
-    def val_dataloader(self) -> StackedBatches | list[StackedBatches]:
-        """An empty list where nothing is held out for validation."""
+    def validation_batches(self) -> StackedBatches | None:
+        """In the rows' order; None where nothing is held out for validation.
+
+        Not a `val_dataloader`: Lightning's loop over it would take as long as the validation.
+        """
         n_runs, n_rows = self.index["val"].shape
-        return self._serve("val", max(2, EVALUATION_BATCH // n_runs)) if n_rows else []
+        return self._serve("val", max(2, EVALUATION_BATCH // n_runs)) if n_rows else None
 
     def keep(self, runs: Tensor) -> None:
         """Drops all runs but these from whatever is being served."""

@@ -1,10 +1,15 @@
-"""The LightningModule of a stack: `Classifier`'s training, for all runs in one pass."""
+"""The LightningModule of a stack: `Classifier`'s training, for all runs in one pass.
+
+As in `UnrolledClassifier`, Lightning's loop is paid once an epoch: all mini-batches but the last
+are stepped here, and what is held out for validation is passed here too.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -14,8 +19,9 @@ from normlab.model.classifier import Batch
 from normlab.model.divergence import explanation, first_not_finite, rows_of_batch
 from normlab.model.lean_module import LeanModule
 from normlab.model.metrics import METRICS, binary_metrics
+from normlab.model.unrolled import count_steps
 from normlab.seeding import Stream, epoch_seed, seed_device
-from normlab.training.stacked.batches import StackedData
+from normlab.training.stacked.batches import StackedBatches, StackedData
 from normlab.training.stacked.best_weights import BestOfRuns
 from normlab.training.stacked.member import Member
 from normlab.training.stacked.optimizer import StackedOptimizer
@@ -53,11 +59,13 @@ class StackedClassifier(LeanModule):
         self._restored: dict[str, Any] | None = None
         self._train: list[Batch] = []
         self._val: list[Batch] = []
+        self._validation: StackedBatches | None = None
 
     def on_fit_start(self) -> None:
         epochs = self.trainer.max_epochs
         assert epochs is not None
         set_schedules(self.members, epochs)
+        self._validation = self._data.validation_batches()
 
     def configure_optimizers(self) -> StackedOptimizer:
         def column(name: str) -> Tensor:
@@ -79,17 +87,41 @@ class StackedClassifier(LeanModule):
         rates = [[member.schedule[self.current_epoch]] for member in self.members]
         self._optimizer.lr = self.stack.weights.new_tensor(rates)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        rows, labels = batch
+    def training_step(self, epoch: Tensor, batch_idx: int) -> Tensor:
+        optimizer = self._optimizer
+        steps_here = len(self._served.bounds) - 1
+        batches = self._served.mini_batches(epoch)
+        for rows, labels in islice(batches, steps_here):
+            optimizer.zero_grad()
+            self._loss_of(rows, labels).backward()
+            optimizer.step()
+        count_steps(self.trainer, steps_here)
+        return self._loss_of(*next(batches))
+
+    @property
+    def _served(self) -> StackedBatches:
+        loader = self.trainer.train_dataloader
+        assert isinstance(loader, StackedBatches)
+        return loader
+
+    def _loss_of(self, rows: Tensor, labels: Tensor) -> Tensor:
+        rows, labels = rows.to(self.stack.weights.dtype), labels.to(self.stack.weights.dtype)
         logits = self.stack(rows)
         self._train.append((logits.detach(), labels))
         return self.stack.loss(logits, labels).sum()  # no weight of one run is in another's loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        rows, labels = batch
-        self._val.append((self.stack(rows), labels))
+    @torch.no_grad()
+    def _validate(self) -> None:
+        if self._validation is None:
+            return
+        self.stack.eval()
+        for rows, labels in self._validation.mini_batches():
+            rows, labels = rows.to(self.stack.weights.dtype), labels.to(self.stack.weights.dtype)
+            self._val.append((self.stack(rows), labels))
+        self.stack.train()
 
     def on_train_epoch_end(self) -> None:
+        self._validate()
         names, values = self._epoch()
         finite = self._finite(names, values)
         self._note_diverged(finite, names, values)
@@ -144,7 +176,7 @@ class StackedClassifier(LeanModule):
             member.classifier.diverged = explanation(
                 member.classifier.network,
                 member.classifier.schema,
-                rows_of_batch(self.trainer.train_dataloader or [], batch)[run],
+                rows_of_batch(self._served.mini_batches(), batch)[run],
                 loss=next(value for value in last if not math.isfinite(value)),
                 epoch=self.current_epoch + 1,
                 step=self.global_step - len(batches) + batch + 1,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +19,7 @@ from normlab.training.result import Result, measure
 from normlab.training.resume import ENTRY, ResumePoint, run_entry
 from normlab.training.run_folder import BEST, LAST, RunFolder
 from normlab.training.single import never_good
+from normlab.training.stacked.loops import loops_of_run
 
 log = logging.getLogger(__name__)
 
@@ -100,14 +100,11 @@ class Member:
         scheduler = make_scheduler(optimizer, hparams["scheduler"], len(self.schedule) - 1)
         groups = optimizer.state_dict()["param_groups"]
         groups[0]["lr"] = self.schedule[self.epochs]
-        loops = copy.deepcopy(template["loops"])
         if scheduler is not None:
             scheduler.last_epoch = self.epochs
             scheduler._step_count = self.epochs + 1
             scheduler._last_lr = [self.schedule[self.epochs]]
-            steps = loops["fit_loop"]["epoch_loop.scheduler_progress"]
-            steps["total"] = dict.fromkeys(steps["total"], self.epochs)
-            steps["current"] = dict.fromkeys(steps["current"], 1)
+        scheduled = scheduler is not None
         own = {
             "state_dict": {
                 **{PREFIX + name: value for name, value in state.items()},
@@ -118,7 +115,7 @@ class Member:
             },
             "optimizer_states": [{"state": optimizer_state, "param_groups": groups}],
             "lr_schedulers": [] if scheduler is None else [scheduler.state_dict()],
-            "loops": loops,
+            "loops": loops_of_run(template["loops"], self.data, self.epochs, scheduled),
             "hparams_name": "kwargs",
             "hyper_parameters": dict(hparams),
             "normlab": describe(self.classifier.network, self.classifier.schema),
