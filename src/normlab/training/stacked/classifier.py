@@ -65,7 +65,7 @@ class StackedClassifier(LeanModule):
         epochs = self.trainer.max_epochs
         assert epochs is not None
         set_schedules(self.members, epochs)
-        self._validation = self._data.validation_batches()
+        self._validation = self._data.in_order("val")
 
     def configure_optimizers(self) -> StackedOptimizer:
         def column(name: str) -> Tensor:
@@ -90,7 +90,7 @@ class StackedClassifier(LeanModule):
     def training_step(self, epoch: Tensor, batch_idx: int) -> Tensor:
         optimizer = self._optimizer
         steps_here = len(self._served.bounds) - 1
-        batches = self._served.mini_batches(epoch)
+        batches = map(self.stack.converted, self._served.mini_batches(epoch))
         for rows, labels in islice(batches, steps_here):
             optimizer.zero_grad()
             self._loss_of(rows, labels).backward()
@@ -105,7 +105,6 @@ class StackedClassifier(LeanModule):
         return loader
 
     def _loss_of(self, rows: Tensor, labels: Tensor) -> Tensor:
-        rows, labels = rows.to(self.stack.weights.dtype), labels.to(self.stack.weights.dtype)
         logits = self.stack(rows)
         self._train.append((logits.detach(), labels))
         return self.stack.loss(logits, labels).sum()  # no weight of one run is in another's loss
@@ -115,8 +114,7 @@ class StackedClassifier(LeanModule):
         if self._validation is None:
             return
         self.stack.eval()
-        for rows, labels in self._validation.mini_batches():
-            rows, labels = rows.to(self.stack.weights.dtype), labels.to(self.stack.weights.dtype)
+        for rows, labels in map(self.stack.converted, self._validation.mini_batches()):
             self._val.append((self.stack(rows), labels))
         self.stack.train()
 

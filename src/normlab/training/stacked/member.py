@@ -15,7 +15,7 @@ from normlab.diagnosis.start import Start
 from normlab.model.checkpoint import PREFIX, describe, weights_checkpoint
 from normlab.model.classifier import Classifier, make_optimizer, make_scheduler
 from normlab.training.diagnosed import diagnosed
-from normlab.training.result import Result, measure
+from normlab.training.result import Figures, Result, measure
 from normlab.training.resume import ENTRY, ResumePoint, run_entry
 from normlab.training.run_folder import BEST, LAST, RunFolder
 from normlab.training.single import never_good
@@ -133,24 +133,30 @@ class Member:
         self.classifier.on_load_checkpoint(point.checkpoint)
 
     @torch.no_grad()
-    def evaluate(self, seconds: float) -> Result:
+    def load_best(self) -> None:
+        """Gives the network the best weights."""
+        network, best = self.classifier.network, self.classifier.best.weights
+        network.to(best[next(iter(dict(network.named_parameters())))])
+        network.load_state_dict(best)
+
+    def evaluate(self, seconds: float, figures: Figures | None = None) -> Result:
         """The figures of the best weights, and the last file of the folder.
 
         Args:
             seconds: this run's share of the time that the stack took.
+            figures: of these weights, where they are known already.
         """
-        network = self.classifier.network
-        best = self.classifier.best.weights
-        network.to(best[next(iter(dict(network.named_parameters())))])
-        network.load_state_dict(best)
+        if figures is None:
+            self.load_best()
         kept = self.folder is not None and self.keep_checkpoints
         kept = kept and not never_good(self.classifier, self.epochs)
         result = measure(
-            network,
+            self.classifier.network,
             self.data,
             epochs=self.epochs,
             seconds=seconds,
             checkpoint=BEST if kept else None,
+            figures=figures,
         )
         self.result = replace(result, diverged=self.classifier.diverged)
         if self.result.diverged is not None:

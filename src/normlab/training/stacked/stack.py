@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from normlab.data.batches import Batch
 from normlab.model.classifier import Classifier
 from normlab.training.stacked.rows_last import RowsLast
 
@@ -74,6 +75,11 @@ class Stack(nn.Module):
 
         each = vmap(logits, randomness="different")
         return each(self._parameters_by_name(), self.buffers_by_name(), rows)
+
+    def converted(self, batch: Batch) -> Batch:
+        """Rows and labels in the precision of the weights."""
+        rows, labels = batch
+        return rows.to(self.weights.dtype), labels.to(self.weights.dtype)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Each run's training loss (runs,) of logits and labels (runs, n)."""
