@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import math
 from array import array
-from collections.abc import Sequence
 from pathlib import Path
 
 from normlab.diagnosis.tags import GRADIENT_NORM, SKILL, UNITS
+from normlab.training.epochs import Epoch, Epochs
 
 
 class Curves:
@@ -25,27 +24,23 @@ class Curves:
         self.watched: dict[str, float] = {}
         self.first_epoch: int | None = None
 
-    def extend(self, first_epoch: int, records: Sequence[dict[str, float]]) -> None:
-        """Appends the records of epochs in a row, the first of which counts from 1.
-
-        Of many epochs at once, since a stack has hundreds of runs.
-        """
+    def extend(self, epochs: Epochs) -> None:
+        """Appends epochs that follow those that are here."""
         if self.first_epoch is None:
-            self.first_epoch = first_epoch
+            self.first_epoch = int(epochs.numbers[0])
         for values, name in (
             (self.train, "train/loss"),
             (self.val, "val/loss"),
             (self.rates, "lr"),
         ):
-            if name in records[0]:
-                values.extend(record.get(name, math.nan) for record in records)
-        for record in records:
-            if SKILL in record:
-                self.watched = {
-                    name: value
-                    for name, value in record.items()
-                    if name.startswith((UNITS, GRADIENT_NORM))
-                }
+            if name in epochs.names:
+                values.extend(epochs.column(name).tolist())
+        if SKILL in epochs.names:
+            looks = epochs.present[:, epochs.names.index(SKILL)].nonzero()[0]
+            values = zip(epochs.names, epochs.values[looks[-1]].tolist(), strict=True)
+            self.watched = {
+                name: value for name, value in values if name.startswith((UNITS, GRADIENT_NORM))
+            }
 
     def whole(self, metrics: Path) -> Curves:
         """These, or those of the file where another process or an earlier one wrote of more.
@@ -62,5 +57,5 @@ class Curves:
                 for row in csv.DictReader(file)
             ]
         if rows:
-            read.extend(1, rows)
+            read.extend(Epochs.of([Epoch(i, 0.0, row) for i, row in enumerate(rows, start=1)]))
         return read

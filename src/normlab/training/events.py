@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
@@ -114,9 +114,9 @@ def scalars(step: int, values: dict[str, float], wall_time: float) -> Event:
 
 def scalar_records(
     tags: Sequence[str],
-    steps: Sequence[int],
-    values: Sequence[Sequence[float]],
-    wall_times: Sequence[float],
+    steps: ArrayLike,
+    values: ArrayLike,
+    wall_times: ArrayLike,
 ) -> bytes:
     """The records of many steps' scalars under the same tags.
 
@@ -126,15 +126,15 @@ def scalar_records(
     leading zeros.
 
     Args:
-        steps, wall_times: of each step; steps below 2**35.
-        values: for each step, of each tag.
+        steps, wall_times: (steps,); steps below 2**35.
+        values: (steps, tags).
     """
     summary = Summary(value=[Summary.Value(tag=tag, simple_value=0.0) for tag in tags])
     body = Event(summary=summary).SerializeToString()
     event = np.frombuffer(b"\x09" + bytes(8) + b"\x10" + bytes(5) + body, np.uint8)
-    events = np.tile(event, (len(steps), 1))
-    events[:, 1:9] = _bytes_of(wall_times, "<f8")
     step = np.asarray(steps, np.int64)
+    events = np.tile(event, (len(step), 1))
+    events[:, 1:9] = _bytes_of(wall_times, "<f8")
     for i in range(5):
         events[:, 10 + i] = (step >> 7 * i & 0x7F) | (0x80 if i < 4 else 0)
     with np.errstate(over="ignore"):  # of float64 metrics; inf is what there is to show

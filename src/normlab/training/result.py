@@ -15,9 +15,6 @@ from normlab.model.network import Network
 from normlab.model.outputs import Outputs
 from normlab.model.threshold import decision_thresholds
 
-PARTS = ("train", "val", "test")
-Figures = dict[str, dict[str, float] | None]  # metrics by name for each part; None where empty
-
 
 @dataclass(frozen=True)
 class Result:
@@ -58,39 +55,23 @@ def measure(
     epochs: int,
     seconds: float,
     checkpoint: str | None = None,
-    figures: Figures | None = None,
 ) -> Result:
-    """Evaluates a trained network, which is left in evaluation mode, on all splits.
-
-    Args:
-        epochs, seconds, checkpoint: as of `Result`.
-        figures: where they are known already.
-    """
+    """Evaluates a trained network, which is left in evaluation mode, on all splits."""
     network.eval()
-    figures = figures or figures_of(network, data)
-    train = figures["train"]
-    assert train is not None
+    device = next(network.parameters()).device
+    parts = {}
+    for name in ("train", "val", "test"):
+        present = len(getattr(data.split, name)) > 0
+        parts[name] = evaluate(network, data.chunks(name, device)) if present else None
     return Result(
         checkpoint=checkpoint,
-        train=train,
-        val=figures["val"],
-        test=figures["test"],
+        **parts,
         label_entropy=label_entropy(data.train_labels),
         threshold=decision_thresholds(network, data.sampled_rows()),
         epochs=epochs,
         seconds=seconds,
         rows_per_second=epochs * len(data.split.train) / seconds,
     )
-
-
-def figures_of(network: Network, data: TableDataModule) -> Figures:
-    """Metrics of a network in evaluation mode on each part of the split."""
-    device = next(network.parameters()).device
-    figures: Figures = dict.fromkeys(PARTS)
-    for name in PARTS:
-        if len(getattr(data.split, name)):
-            figures[name] = evaluate(network, data.chunks(name, device))
-    return figures
 
 
 @torch.no_grad()

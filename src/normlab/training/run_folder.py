@@ -17,7 +17,6 @@ import io
 import os
 import time
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from normlab.errors import UserError
 from normlab.model.metrics import METRICS as METRIC_NAMES
 from normlab.plain_yaml import to_yaml
 from normlab.strict_json import strict_json
+from normlab.training.epochs import Epoch, Epochs
 from normlab.training.events import (
     Event,
     EventFile,
@@ -39,7 +39,7 @@ from normlab.training.events import (
     scalar_records,
     scalars,
 )
-from normlab.training.metrics_file import Epoch, MetricsFile
+from normlab.training.metrics_file import MetricsFile
 
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
@@ -62,7 +62,7 @@ class RunFolder:
     """A run's folder. Epochs are kept in memory until `flush`, and no file stays open.
 
     Attributes:
-        curves: losses of the epochs that were logged here, up to the last `flush`.
+        curves: losses of the epochs that were written here.
     """
 
     def __init__(self, path: Path) -> None:
@@ -101,28 +101,20 @@ class RunFolder:
         Args:
             at_most_every: seconds since the last time, below which nothing happens.
         """
-        if time.monotonic() - self._flushed < at_most_every:
-            return
-        if self._epochs:
-            self.curves.extend(self._epochs[0].number, [epoch.record for epoch in self._epochs])
-            self._metrics.append(self._epochs)
-        records = self._scalars()
-        self._epochs = []
+        if time.monotonic() - self._flushed >= at_most_every:
+            self.write_epochs(Epochs.of(self._epochs) if self._epochs else None)
+            self._epochs = []
+            self._flushed = time.monotonic()
+
+    def write_epochs(self, epochs: Epochs | None) -> None:
+        """Appends epochs, and with them the texts and pictures that were added."""
+        records = b""
+        if epochs is not None:
+            self.curves.extend(epochs)
+            self._metrics.append(epochs)
+            records = b"".join(map(_scalars_of, epochs.complete()))
         self._events_file.append(self._events, records)
         self._events = []
-        self._flushed = time.monotonic()
-
-    def _scalars(self) -> bytes:
-        """The epochs for TensorBoard: what all of them have at once, then what only some have."""
-        if not self._epochs:
-            return b""
-        in_all = set.intersection(*(set(epoch.record) for epoch in self._epochs))
-        common = [name for name in self._epochs[0].record if name in in_all]
-        records = [_scalars_of(self._epochs, common)]
-        more = [epoch for epoch in self._epochs if len(epoch.record) > len(common)]
-        for names, group in groupby(more, key=lambda epoch: tuple(epoch.record)):
-            records.append(_scalars_of(list(group), [n for n in names if n not in in_all]))
-        return b"".join(records)
 
     def all_curves(self) -> Curves:
         """Losses of all epochs, of this process and of others that wrote here."""
@@ -184,8 +176,6 @@ class RunFolder:
         write_durably(self.path / RESULT, strict_json(result))
 
 
-def _scalars_of(epochs: Sequence[Epoch], names: Sequence[str]) -> bytes:
-    tags = [RATE_TAG if name == "lr" else name for name in names]
-    values = [[epoch.record[name] for name in names] for epoch in epochs]
-    steps, times = [epoch.number for epoch in epochs], [epoch.wall_time for epoch in epochs]
-    return scalar_records(tags, steps, values, times)
+def _scalars_of(epochs: Epochs) -> bytes:
+    tags = [RATE_TAG if name == "lr" else name for name in epochs.names]
+    return scalar_records(tags, epochs.numbers, epochs.values, epochs.wall_times)

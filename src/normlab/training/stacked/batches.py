@@ -11,7 +11,6 @@ from torch import Tensor
 
 from normlab.data.batches import Batch, EpochOrder, batch_bounds
 from normlab.data.module import EVALUATION_BATCH, TableDataModule
-from normlab.training.result import PARTS
 
 
 class StackedBatches:
@@ -103,7 +102,7 @@ class StackedData(LightningDataModule):
             part: torch.from_numpy(
                 np.stack([getattr(run.split, part) + offset[id(run.table)] for run in runs])
             )
-            for part in PARTS
+            for part in ("train", "val")
         }
         self.seeds = [run.seed for run in runs]
         self.batch_size = runs[0].batch_size
@@ -114,14 +113,13 @@ class StackedData(LightningDataModule):
         orders = [EpochOrder(n_rows, seed) for seed in self.seeds]
         return self._serve("train", self.batch_size, orders)
 
-    def in_order(self, part: str) -> StackedBatches | None:
-        """The rows of a part without shuffling; None where it is empty.
+    def validation_batches(self) -> StackedBatches | None:
+        """In the rows' order; None where nothing is held out for validation.
 
-        For the validation too, in place of a `val_dataloader`: Lightning's loop over one would
-        take as long as the validation.
+        Not a `val_dataloader`: Lightning's loop over it would take as long as the validation.
         """
-        n_runs, n_rows = self.index[part].shape
-        return self._serve(part, max(2, EVALUATION_BATCH // n_runs)) if n_rows else None
+        n_runs, n_rows = self.index["val"].shape
+        return self._serve("val", max(2, EVALUATION_BATCH // n_runs)) if n_rows else None
 
     def keep(self, runs: Tensor) -> None:
         """Drops all runs but these from whatever is being served."""

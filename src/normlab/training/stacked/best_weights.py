@@ -38,7 +38,7 @@ class BestOfRuns:
         """
         if not self.weights:
             self.weights = self._stack.snapshot()
-            self.loss, self.epoch = loss, torch.ones_like(loss, dtype=torch.int64)
+            self.loss, self.epoch = loss.clone(), torch.ones_like(loss, dtype=torch.int64)
             return
         first = self.loss.isnan() & ~loss.isnan()
         better = ((loss < self.loss) | first | (not self._has_validation)) & finite

@@ -25,10 +25,13 @@ from normlab.training.stacked.batches import StackedBatches, StackedData
 from normlab.training.stacked.best_weights import BestOfRuns
 from normlab.training.stacked.member import Member
 from normlab.training.stacked.optimizer import StackedOptimizer
+from normlab.training.stacked.records import RecordsOfRuns
 from normlab.training.stacked.schedule import set_schedules
 from normlab.training.stacked.stack import Stack
 from normlab.training.stacked.stopping import StoppingOfRuns
 from normlab.training.stacked.watch import StackedWatch
+
+WRITE_SECONDS = 10.0  # between two writings of metrics: hundreds of files take a while
 
 
 class StackedClassifier(LeanModule):
@@ -60,12 +63,14 @@ class StackedClassifier(LeanModule):
         self._train: list[Batch] = []
         self._val: list[Batch] = []
         self._validation: StackedBatches | None = None
+        self._records = RecordsOfRuns()
+        self._written_at = time.monotonic()
 
     def on_fit_start(self) -> None:
         epochs = self.trainer.max_epochs
         assert epochs is not None
         set_schedules(self.members, epochs)
-        self._validation = self._data.in_order("val")
+        self._validation = self._data.validation_batches()
 
     def configure_optimizers(self) -> StackedOptimizer:
         def column(name: str) -> Tensor:
@@ -125,8 +130,7 @@ class StackedClassifier(LeanModule):
         self._note_diverged(finite, names, values)
         self._train.clear()
         self._val.clear()
-        for member, row in zip(self.members, values.tolist(), strict=True):
-            member.log(self.current_epoch + 1, dict(zip(names, row, strict=True)))
+        self._records.add(self.current_epoch + 1, names, values)
         losses = torch.full((len(values),), math.nan, dtype=torch.float64)
         if "val/loss" in names:
             losses = values[:, names.index("val/loss")]
@@ -136,6 +140,8 @@ class StackedClassifier(LeanModule):
             stopped[:] = True
         if stopped.any():
             self._leave(stopped, losses)
+        if time.monotonic() - self._written_at >= WRITE_SECONDS:
+            self.write_records()
 
     def _epoch(self) -> tuple[list[str], Tensor]:
         """The names of an epoch's metrics, and their values, float64 (runs, names) on the CPU."""
@@ -181,6 +187,18 @@ class StackedClassifier(LeanModule):
                 lr=member.schedule[self.current_epoch],
             )
 
+    def write_records(self) -> None:
+        """Writes the epochs of all runs, up to now, into their folders."""
+        self._write(range(len(self.members)))
+        self._records.clear()
+        self._written_at = time.monotonic()
+
+    def _write(self, runs: Sequence[int]) -> None:
+        for run, epochs in zip(runs, self._records.of(runs), strict=True):
+            folder = self.members[run].folder
+            if folder is not None:
+                folder.write_epochs(epochs)
+
     def state(self) -> dict[str, Any]:
         """What the runs remember beside their weights, (runs, ...) each; for `restore`."""
         return {**self._best.state(), **self._stopping.state()}
@@ -203,7 +221,9 @@ class StackedClassifier(LeanModule):
         optimizer = self._optimizer
         stack = self.stack
         seconds = (time.monotonic() - self._started_at) / self._n_runs
-        for run in stopped.nonzero().flatten().tolist():
+        leaving = stopped.nonzero().flatten().tolist()
+        self._write(leaving)
+        for run in leaving:
             stopping = self._stopping.callback_states(run, float(losses[run]), self.current_epoch)
             self.members[run].finish(
                 seconds=seconds,
@@ -217,6 +237,7 @@ class StackedClassifier(LeanModule):
             )
         staying = (~stopped).nonzero().flatten()
         if not len(staying):
+            self._records.clear()
             self.trainer.should_stop = True
             return
         self.members = [self.members[run] for run in staying.tolist()]
@@ -226,5 +247,6 @@ class StackedClassifier(LeanModule):
         self._data.keep(runs)
         self._best.keep(staying)
         self._stopping.keep(staying)
+        self._records.keep(staying)
         if self._watch is not None:
             self._watch.keep(runs)

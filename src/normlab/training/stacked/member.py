@@ -15,15 +15,13 @@ from normlab.diagnosis.start import Start
 from normlab.model.checkpoint import PREFIX, describe, weights_checkpoint
 from normlab.model.classifier import Classifier, make_optimizer, make_scheduler
 from normlab.training.diagnosed import diagnosed
-from normlab.training.result import Figures, Result, measure
+from normlab.training.result import Result, measure
 from normlab.training.resume import ENTRY, ResumePoint, run_entry
 from normlab.training.run_folder import BEST, LAST, RunFolder
 from normlab.training.single import never_good
 from normlab.training.stacked.loops import loops_of_run
 
 log = logging.getLogger(__name__)
-
-FLUSH_SECONDS = 10.0  # between two writings of metrics: hundreds of files take a while
 
 
 @dataclass
@@ -51,12 +49,6 @@ class Member:
     result: Result | None = None
     seconds: float = 0.0
 
-    def log(self, epoch: int, record: dict[str, float]) -> None:
-        """An epoch's metrics; `epoch` counts from 1."""
-        if self.folder is not None:
-            self.folder.log_epoch(epoch, record)
-            self.folder.flush(at_most_every=FLUSH_SECONDS)
-
     def finish(
         self,
         *,
@@ -83,7 +75,6 @@ class Member:
         remembered.weights, remembered.loss, remembered.epoch = best, best_loss, best_epoch
         network, schema = self.classifier.network, self.classifier.schema
         if self.folder is not None and self.keep_checkpoints:
-            self.folder.flush()
             # The last one last: who finds it takes the run for trained.
             if not never_good(self.classifier, epochs):
                 content = weights_checkpoint(network, schema, best, best_epoch)
@@ -133,30 +124,24 @@ class Member:
         self.classifier.on_load_checkpoint(point.checkpoint)
 
     @torch.no_grad()
-    def load_best(self) -> None:
-        """Gives the network the best weights."""
-        network, best = self.classifier.network, self.classifier.best.weights
-        network.to(best[next(iter(dict(network.named_parameters())))])
-        network.load_state_dict(best)
-
-    def evaluate(self, seconds: float, figures: Figures | None = None) -> Result:
+    def evaluate(self, seconds: float) -> Result:
         """The figures of the best weights, and the last file of the folder.
 
         Args:
             seconds: this run's share of the time that the stack took.
-            figures: of these weights, where they are known already.
         """
-        if figures is None:
-            self.load_best()
+        network = self.classifier.network
+        best = self.classifier.best.weights
+        network.to(best[next(iter(dict(network.named_parameters())))])
+        network.load_state_dict(best)
         kept = self.folder is not None and self.keep_checkpoints
         kept = kept and not never_good(self.classifier, self.epochs)
         result = measure(
-            self.classifier.network,
+            network,
             self.data,
             epochs=self.epochs,
             seconds=seconds,
             checkpoint=BEST if kept else None,
-            figures=figures,
         )
         self.result = replace(result, diverged=self.classifier.diverged)
         if self.result.diverged is not None:

@@ -81,8 +81,7 @@ class StackCheckpoints(Checkpoint):
         assert isinstance(pl_module, StackedClassifier)
         staying = [member.folder for member in pl_module.members if member.folder is not None]
         checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
-        for folder in staying:
-            folder.flush()
+        pl_module.write_records()
         runs = [os.path.relpath(folder.path, self.path.parent) for folder in staying]
         checkpoint["normlab"] = {"format": FORMAT}
         checkpoint[ENTRY] = {

@@ -12,7 +12,6 @@ from normlab.training.result import Result
 from normlab.training.single import AlreadyRead
 from normlab.training.stacked.batches import StackedData
 from normlab.training.stacked.classifier import StackedClassifier
-from normlab.training.stacked.evaluation import evaluate_all
 from normlab.training.stacked.member import Member
 from normlab.training.stacked.memory import keep_freed_memory
 from normlab.training.stacked.resume import StackPoint
@@ -49,7 +48,4 @@ def train_stack(
     with until_epoch_end(waits=bool(trainer.checkpoint_callbacks)):
         trainer.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
     seconds = (time.perf_counter() - started + before) / len(members)
-    for member in members:
-        member.load_best()
-    figures = evaluate_all(members, data)
-    return [member.evaluate(seconds, own) for member, own in zip(members, figures, strict=True)]
+    return [member.evaluate(seconds) for member in members]
