@@ -55,7 +55,8 @@ def auroc(logits: Tensor, labels: Tensor) -> Tensor:
     tied = (ordered[..., 1:] == ordered[..., :-1]).any(-1)
     if tied.any():
         twice_area[tied] = _twice_area_with_ties(ordered[tied], positive[tied])
-    return (twice_area / (2 * pairs)).masked_fill((pairs == 0) | logits.isnan().any(-1), math.nan)
+    unknown = (pairs == 0) | ordered[..., -1].isnan()  # nan is sorted behind all numbers
+    return (twice_area / (2 * pairs)).masked_fill(unknown, math.nan)
 
 
 def _auroc_of_many(logits: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
