@@ -14,7 +14,7 @@ from normlab.model.network import Network
 MOST_ROWS = 20_000
 MOST_CELLS = 2**21  # of a wide table fewer rows, but no fewer than these:
 WIDE_ROWS = 2_000
-MOST_COLUMNS = 16  # a row of the picture takes three milliseconds
+MOST_COLUMNS = 12  # a row of the picture takes three milliseconds
 
 
 @dataclass(frozen=True, eq=False)
