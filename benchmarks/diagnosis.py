@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -225,26 +226,32 @@ def timed(overrides: list[str]) -> dict[str, float]:
         return json.loads(done.stdout.splitlines()[-1])
 
 
-def inside(arguments: list[str]) -> None:
-    """Runs train.py with clocks on its functions; the last line printed is what they show."""
-    from normlab import app, fused_sweep
+def clocked_places() -> dict[str, list[tuple[Any, str]]]:
+    """Where the functions stand whose time is taken, by what they do."""
+    from normlab import app, fused_sweep, sweep_runs
     from normlab.diagnosis.curves import Curves
     from normlab.diagnosis.watch import Watch
     from normlab.training.run_folder import RunFolder
     from normlab.training.stacked import member
     from normlab.training.stacked.watch import StackedWatch
 
-    spent = {"training": 0.0, "diagnosis": 0.0, "writing": 0.0}
-    for name, places in {
+    return {
         "training": [(app, "execute"), (fused_sweep, "train_group")],
         "diagnosis": [
-            *((app, "examine"), (fused_sweep, "examine"), (app, "diagnosed")),
+            *((app, "examine"), (sweep_runs, "examine"), (app, "diagnosed")),
             *((member, "diagnosed"), (Watch, "__init__"), (Watch, "record")),
             *((StackedWatch, "__init__"), (StackedWatch, "look"), (Curves, "extend")),
         ],
-        "writing": [(RunFolder, "flush")],
-    }.items():
-        for place, function in places:
+        "writing": [(RunFolder, "flush"), (RunFolder, "write_epochs")],
+    }
+
+
+def inside(arguments: list[str]) -> None:
+    """Runs train.py with clocks on its functions; the last line printed is what they show."""
+    places = clocked_places()
+    spent = dict.fromkeys(places, 0.0)
+    for name, functions in places.items():
+        for place, function in functions:
             setattr(place, function, clocked(getattr(place, function), spent, name))
     sys.argv = ["train.py", *arguments]
     with contextlib.suppress(SystemExit):
