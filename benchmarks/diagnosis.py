@@ -279,7 +279,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--inside"]:
         inside(sys.argv[2:])
         return
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", choices=["offsets", "scales", "alarms", "cost"])
     parser.add_argument("--repeat", type=int, default=3, help="times that the cost is measured")
     options = parser.parse_args()

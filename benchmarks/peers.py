@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,7 +111,7 @@ def scikit_learn(epochs: int, batch: int) -> None:
     x, y, x_val, y_val = rows()
     model = MLPClassifier(
         (UNITS,),
-        batch_size=batch,
+        batch_size=batch,  # pyright: ignore[reportArgumentType]  # guessed from "auto"
         learning_rate_init=RATE,
         max_iter=epochs,
         early_stopping=True,  # the only way to validate at every epoch
@@ -125,9 +126,9 @@ def scikit_learn(epochs: int, batch: int) -> None:
 
 def skorch(epochs: int, batch: int) -> None:
     """Its defaults (loss and accuracy of the validation) and its TensorBoard callback."""
-    from skorch import NeuralNetBinaryClassifier
-    from skorch.callbacks import TensorBoard
-    from skorch.helper import predefined_split
+    from skorch import NeuralNetBinaryClassifier  # pyright: ignore[reportMissingImports]
+    from skorch.callbacks import TensorBoard  # pyright: ignore[reportMissingImports]
+    from skorch.helper import predefined_split  # pyright: ignore[reportMissingImports]
 
     x, y, x_val, y_val = rows()
     with tempfile.TemporaryDirectory() as folder, SummaryWriter(folder) as writer:
@@ -138,7 +139,7 @@ def skorch(epochs: int, batch: int) -> None:
             max_epochs=epochs,
             batch_size=batch,
             iterator_train__shuffle=True,
-            train_split=predefined_split(TensorDataset(x_val, y_val)),
+            train_split=predefined_split(TensorDataset(x_val, y_val)),  # pyright: ignore[reportArgumentType]
             callbacks=[("tensorboard", TensorBoard(writer))],
             verbose=0,
         ).fit(x, y)
@@ -165,7 +166,8 @@ def template(epochs: int, batch: int) -> None:
             x, y = batch
             logits = self.net(x).squeeze(-1)
             loss = self.criterion(logits, y)
-            mean, accuracy = self.losses[f"{part}_"], self.accuracies[f"{part}_"]
+            mean: Any = self.losses[f"{part}_"]
+            accuracy: Any = self.accuracies[f"{part}_"]
             mean(loss)
             accuracy(logits, y)
             for name, metric in (("loss", mean), ("acc", accuracy)):
@@ -179,7 +181,8 @@ def template(epochs: int, batch: int) -> None:
             self.step("val", batch)
 
         def on_validation_epoch_end(self) -> None:
-            self.best(self.accuracies["val_"].compute())
+            accuracy: Any = self.accuracies["val_"]
+            self.best(accuracy.compute())
             self.log("val/acc_best", self.best.compute(), sync_dist=True, prog_bar=True)
 
         def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -99,13 +99,13 @@ def program_seconds(read: Callable[[], Table], epochs: int) -> dict[str, float]:
         first = begun = 0.0
         epochs: list[float] = []  # noqa: RUF012
 
-        def on_train_batch_end(self, *args: Any) -> None:
+        def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
             self.first = self.first or time.perf_counter()
 
-        def on_train_epoch_start(self, *args: Any) -> None:
+        def on_train_epoch_start(self, *args: Any, **kwargs: Any) -> None:
             self.begun = time.perf_counter()
 
-        def on_train_epoch_end(self, *args: Any) -> None:
+        def on_train_epoch_end(self, *args: Any, **kwargs: Any) -> None:
             self.epochs.append(time.perf_counter() - self.begun)
 
     quiet_lightning()
