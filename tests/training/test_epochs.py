@@ -40,6 +40,16 @@ def test_parts_without_gaps_hold_every_number_once(records: Records) -> None:
     assert found == records
 
 
+@given(RECORDS)
+def test_no_metric_goes_back_in_time(records: Records) -> None:
+    last = dict.fromkeys("abcd", 0)
+    for part in columns_of(records).complete():
+        for name in part.names:
+            assert last[name] < part.numbers[0]
+            assert (np.diff(part.numbers) > 0).all()
+            last[name] = part.numbers[-1]
+
+
 def test_a_column_that_is_absent_is_nan() -> None:
     epochs = columns_of([{"a": 1.0}, {"b": 2.0}])
     np.testing.assert_array_equal(epochs.column("a"), [1.0, np.nan])

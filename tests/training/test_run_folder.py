@@ -24,6 +24,7 @@ from normlab.config import Settings
 from normlab.diagnosis.tags import GRADIENT_NORM, SKILL, UNITS
 from normlab.errors import UserError
 from normlab.strict_json import strict_json
+from normlab.training.events import EventFile
 from normlab.training.run_folder import BEST, FINAL_TAGS, RATE_TAG, RunFolder
 
 WATCHED = (SKILL, UNITS, GRADIENT_NORM)  # now and then
@@ -76,6 +77,36 @@ def test_epochs_are_rows_and_events_however_often_they_are_written(
         assert [event.step for event in scalars] == list(range(1, 8))
         np.testing.assert_array_equal([e.value for e in scalars], np.array(expected, np.float32))
     assert len(list(tmp_path.glob("events.*"))) == 1
+
+
+def test_no_row_is_written_twice_where_the_events_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path)
+    folder.log_epoch(1, RECORDS[0])
+
+    def full(*_: object) -> None:
+        raise UserError("no room")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(EventFile, "append", full)
+        with pytest.raises(UserError, match="no room"):
+            folder.flush()
+    folder.flush()  # as Lightning does when a training has failed
+    assert len(read_csv(tmp_path)) == len(folder.curves.train) == 1
+
+
+def test_the_first_epoch_makes_the_columns_whenever_they_are_written(tmp_path: Path) -> None:
+    for name, every in (("often", 1), ("once", 9)):
+        (tmp_path / name).mkdir()
+        folder = RunFolder(tmp_path / name)
+        for i in range(1, 4):
+            folder.log_epoch(i, {"lr": 0.1, "train/loss": 1 / i} | ({"late": 1.0} if i > 1 else {}))
+            if i % every == 0:
+                folder.flush()
+        folder.flush()
+        columns = [list(row) for row in read_csv(tmp_path / name)]
+        assert columns == 3 * [["epoch", "lr", "train/loss"]]
 
 
 def test_nothing_is_written_before_the_time(tmp_path: Path) -> None:

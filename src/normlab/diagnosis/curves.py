@@ -37,9 +37,9 @@ class Curves:
                 values.extend(epochs.column(name).tolist())
         if SKILL in epochs.names:
             looks = epochs.present[:, epochs.names.index(SKILL)].nonzero()[0]
-            values = zip(epochs.names, epochs.values[looks[-1]].tolist(), strict=True)
+            last = zip(epochs.names, epochs.values[looks[-1]].tolist(), strict=True)
             self.watched = {
-                name: value for name, value in values if name.startswith((UNITS, GRADIENT_NORM))
+                name: value for name, value in last if name.startswith((UNITS, GRADIENT_NORM))
             }
 
     def whole(self, metrics: Path) -> Curves:

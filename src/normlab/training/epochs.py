@@ -25,7 +25,7 @@ class Epoch(NamedTuple):
     record: dict[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Epochs:
     """Epochs in their order, at least one.
 
@@ -59,6 +59,10 @@ class Epochs:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def names_of_first(self) -> list[str]:
+        """The metrics that the first epoch has."""
+        return [name for name, there in zip(self.names, self.present[0], strict=True) if there]
+
     def column(self, name: str) -> NDArray[np.float64]:
         """(n,), nan where it is absent."""
         if name not in self.names:
@@ -76,16 +80,21 @@ class Epochs:
         return cells.tolist()
 
     def complete(self) -> Iterator[Epochs]:
-        """In parts without gaps: the metrics that all epochs have, then such as only some have."""
+        """In parts without gaps: the metrics that all epochs have, then such as only some have.
+
+        The epochs of each stay in their order.
+        """
         in_all = np.asarray(self.present.all(0))
         if in_all.any():
             yield self._part(slice(None), in_all)
         rest = self.present & ~in_all
-        for pattern in np.unique(rest, axis=0):
-            if pattern.any():
-                yield self._part((rest == pattern).all(1), pattern)
+        rows = rest.any(1).nonzero()[0]
+        new = np.any(rest[rows[1:]] != rest[rows[:-1]], axis=1)
+        for group in np.split(rows, np.flatnonzero(new) + 1):
+            if len(group):
+                yield self._part(group, rest[group[0]])
 
-    def _part(self, rows: slice | NDArray[np.bool_], columns: NDArray[np.bool_]) -> Epochs:
+    def _part(self, rows: slice | NDArray[np.int64], columns: NDArray[np.bool_]) -> Epochs:
         return Epochs(
             self.numbers[rows],
             self.wall_times[rows],

@@ -13,7 +13,8 @@ from normlab.training.epochs import Epochs
 class MetricsFile:
     """Appends epochs to a file, below the header that it has or gets.
 
-    The metrics of the first epochs of all are the columns; what a later one has not stays blank.
+    The metrics of the first epoch of all are the columns; what a later one has not stays blank,
+    and what it has besides is left out.
     """
 
     def __init__(self, path: Path) -> None:
@@ -23,7 +24,7 @@ class MetricsFile:
     def append(self, epochs: Epochs) -> None:
         """All of the epochs, or none where the disk refuses them."""
         new = not self.path.exists() or self.path.stat().st_size == 0
-        self._columns = self._columns or self._header() or epochs.names
+        self._columns = self._columns or self._header() or epochs.names_of_first()
         text = io.StringIO(newline="")
         writer = csv.writer(text)
         if new:

@@ -59,7 +59,7 @@ CHARTS = {name: [f"^{split}/{name}$" for split in ("train", "val")] for name in 
 
 
 class RunFolder:
-    """A run's folder. Epochs are kept in memory until `flush`, and no file stays open.
+    """A run's folder. What is logged stays in memory until `flush`, and no file stays open.
 
     Attributes:
         curves: losses of the epochs that were written here.
@@ -103,15 +103,15 @@ class RunFolder:
         """
         if time.monotonic() - self._flushed >= at_most_every:
             self.write_epochs(Epochs.of(self._epochs) if self._epochs else None)
-            self._epochs = []
             self._flushed = time.monotonic()
 
     def write_epochs(self, epochs: Epochs | None) -> None:
         """Appends epochs, and with them the texts and pictures that were added."""
         records = b""
         if epochs is not None:
-            self.curves.extend(epochs)
             self._metrics.append(epochs)
+            self.curves.extend(epochs)
+            self._epochs = []  # whatever becomes of the events: no row is written twice
             records = b"".join(map(_scalars_of, epochs.complete()))
         self._events_file.append(self._events, records)
         self._events = []

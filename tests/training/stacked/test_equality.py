@@ -389,10 +389,11 @@ def test_a_stacked_run_is_resumed_by_lightning_alone(
         trainer = make_trainer(one, RunFolder(folder))
         trainer.fit(model, datamodule=data, ckpt_path=stacked[i] / LAST, weights_only=True)
         metrics, resumed = metrics_of(alone), metrics_of(folder)
-        assert metrics.keys() == resumed.keys()
+        assert metrics.keys() > resumed.keys()  # the diagnosis looks at the first epoch
+        metrics = {name: metrics[name] for name in resumed}
         assert resumed["epoch"] == [4, 5]
         for name, column in metrics.items():
-            assert resumed[name] == pytest.approx(column[3:], abs=RESUMED, nan_ok=True), name
+            assert resumed[name] == pytest.approx(column[3:], abs=RESUMED), name
         expected, found = checkpoint_of(alone), checkpoint_of(folder)
         for key in ("state_dict", "optimizer_states", "lr_schedulers", "best", "callbacks",
                     "epoch", "global_step", "hyper_parameters"):  # fmt: skip

@@ -122,5 +122,5 @@ def _usual(
 
 
 def _product(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A matrix product by torch: the threads of NumPy's keep a core busy long after it is done."""
+    """A matrix product by torch: NumPy's threads keep a core busy long after it is done."""
     return (torch.from_numpy(one) @ torch.from_numpy(other)).numpy()

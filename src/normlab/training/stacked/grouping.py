@@ -60,7 +60,7 @@ def why_alone(settings: Settings) -> str | None:
     if trainer.precision not in PRECISIONS:
         return f"trainer.precision={trainer.precision}"
     if trainer.unroll_epochs:
-        return "trainer.unroll_epochs=true, which a stack's steps do not need"
+        return "trainer.unroll_epochs=true (a stack does so anyway: leave it out)"
     return None
 
 

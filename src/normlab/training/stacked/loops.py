@@ -1,4 +1,4 @@
-"""Where Lightning's loops stand in a run: a stack's own loops count epochs, not steps."""
+"""Where Lightning's loops stand in a run: a stack's own loops count an epoch as one batch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def loops_of_run(
     if scheduled:
         _set(fit["epoch_loop.scheduler_progress"], epochs, 1)
     if len(data.split.val):
-        batches = -(-len(data.split.val) // EVALUATION_BATCH)
+        batches = len(batch_bounds(len(data.split.val), EVALUATION_BATCH))
         _set(fit["epoch_loop.val_loop.batch_progress"], batches, batches)
         fit["epoch_loop.val_loop.batch_progress"]["is_last_batch"] = True
     return loops

@@ -63,6 +63,8 @@ class Member:
     ) -> None:
         """Takes the run's weights from the stack and writes its checkpoints.
 
+        Its epochs are to be written before: last.ckpt notes how long the files are.
+
         Args:
             epochs: number of epochs trained.
             seconds: this run's share of the time until now.

@@ -67,7 +67,7 @@ class Stack(nn.Module):
         """Logits (runs, n) of raw rows (runs, n, features)."""
 
         network = self._network[0]
-        if network.training != self.training:  # Lightning sets the mode without calling `train`
+        if network.training != self.training:  # no submodule: `train` and `eval` pass it by
             network.train(self.training)
 
         def logits(parameters: dict, buffers: dict, rows: Tensor) -> Tensor:
