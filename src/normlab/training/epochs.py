@@ -88,7 +88,7 @@ class Epochs:
         if in_all.any():
             yield self._part(slice(None), in_all)
         rest = self.present & ~in_all
-        rows = rest.any(1).nonzero()[0]
+        rows = np.flatnonzero(rest.any(1))
         new = np.any(rest[rows[1:]] != rest[rows[:-1]], axis=1)
         for group in np.split(rows, np.flatnonzero(new) + 1):
             if len(group):
