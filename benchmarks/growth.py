@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import math
 import statistics
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.processes import Used, python
+from benchmarks.processes import Used, new_folder, python
 from benchmarks.rounds import Comparison, spread
 
 ROWS = [10**k for k in range(3, 8)]
@@ -24,23 +23,21 @@ RUNS = [1, 4, 16, 64, 256, 1024]
 
 
 def over_rows(rows: int) -> Used:
-    with tempfile.TemporaryDirectory() as folder:
-        return python(
-            "train.py",
-            "data=heart_rate",
-            f"data.rows={rows}",
-            "data.batch_size=8192",
-            "trainer.max_epochs=1",
-            f"hydra.run.dir={folder}",
-        )
+    return python(
+        "train.py",
+        "data=heart_rate",
+        f"data.rows={rows}",
+        "data.batch_size=8192",
+        "trainer.max_epochs=1",
+        f"hydra.run.dir={new_folder()}",
+    )
 
 
 def over_runs(runs: int) -> Used:
-    with tempfile.TemporaryDirectory() as folder:
-        return python(
-            *("train.py", "-m", f"seed=range(0,{runs})"),
-            *("trainer.max_epochs=20", f"hydra.sweep.dir={folder}"),
-        )
+    return python(
+        *("train.py", "-m", f"seed=range(0,{runs})"),
+        *("trainer.max_epochs=20", f"hydra.sweep.dir={new_folder()}"),
+    )
 
 
 def slope(sizes: Sequence[float], values: Sequence[float]) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.peers import RATE, net, rows
+from benchmarks.processes import new_folder
 from normlab.model.metrics import METRICS, binary_metrics
 
 Batch = tuple[Tensor, Tensor]
@@ -86,7 +86,6 @@ def train(epochs: int, batch: int) -> float:
     x, y, x_val, y_val = rows()
     silence = io.StringIO()
     with (
-        tempfile.TemporaryDirectory() as folder,
         warnings.catch_warnings(),
         contextlib.redirect_stdout(silence),
         contextlib.redirect_stderr(silence),
@@ -95,7 +94,7 @@ def train(epochs: int, batch: int) -> float:
         trainer = Trainer(
             accelerator="cpu",
             max_epochs=epochs,
-            logger=TensorBoardLogger(folder),
+            logger=TensorBoardLogger(new_folder()),
             callbacks=[ModelCheckpoint(monitor="val/loss", save_last=True)],
             enable_model_summary=False,
             num_sanity_val_steps=0,

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import json
 import statistics
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from benchmarks import plain_lightning
 from benchmarks.peers import N_TRAIN
-from benchmarks.processes import python
+from benchmarks.processes import new_folder, python
 from benchmarks.rounds import Comparison, ratio
 
 SETTINGS = {
@@ -38,13 +36,13 @@ NET = "model.hidden=[10]"
 
 def sweep(launcher: str, n_runs: int, settings: list[str]) -> tuple[float, float]:
     """Seconds of the whole command, and of the training of one run."""
-    with tempfile.TemporaryDirectory() as folder:
-        seconds, *_ = python(
-            *("train.py", "-m", f"seed=range(0,{n_runs})"),
-            *(f"hydra/launcher={launcher}", f"hydra.sweep.dir={folder}", NET, *settings),
-            *(["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []),
-        )
-        results = [json.loads(path.read_text()) for path in Path(folder).glob("*/result.json")]
+    folder = new_folder()
+    seconds, *_ = python(
+        *("train.py", "-m", f"seed=range(0,{n_runs})"),
+        *(f"hydra/launcher={launcher}", f"hydra.sweep.dir={folder}", NET, *settings),
+        *(["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []),
+    )
+    results = [json.loads(path.read_text()) for path in folder.glob("*/result.json")]
     assert len(results) == n_runs
     return seconds, statistics.median(result["seconds"] for result in results)
 
