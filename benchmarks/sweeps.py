@@ -30,7 +30,7 @@ AIMS = {
 }
 OTHERS = ("basic", "joblib")
 PLAIN = {"batch 64, 20 epochs": (20, 64), "full batch, 300 epochs": (300, N_TRAIN)}
-FUSED, FEW = 200, 8  # runs of a sweep
+FUSED, FEW = 200, 20  # runs of a sweep
 NET = "model.hidden=[10]"
 
 
