@@ -681,7 +681,7 @@ normlab.messages.front_door = told
     ("name", "where", "arguments"),
     [
         ("epochs", ("training.run_folder", "RunFolder", "log_epoch"),
-         (QUIET, "trainer.max_epochs=1000", "checkpoint.every_n_seconds=0.5")),
+         (QUIET, "trainer.max_epochs=1000", "data.rows=200", "checkpoint.every_n_seconds=0.1")),
         ("runs", ("training.stacked.member", "Member", "evaluate"),
          ("-m", QUIET, "trainer.max_epochs=2", "data.rows=200", "seed=range(0,1000)",
           "hydra.launcher.max_runs=50", "hydra.sweep.dir=sweep")),
