@@ -102,7 +102,9 @@ class RunFolder:
             at_most_every: seconds since the last time, below which nothing happens.
         """
         if time.monotonic() - self._flushed >= at_most_every:
-            self.write_epochs(Epochs.of(self._epochs) if self._epochs else None)
+            # Taken first: whatever becomes of the writing, no row is written twice.
+            logged, self._epochs = self._epochs, []
+            self.write_epochs(Epochs.of(logged) if logged else None)
             self._flushed = time.monotonic()
 
     def write_epochs(self, epochs: Epochs | None) -> None:
@@ -111,7 +113,6 @@ class RunFolder:
         if epochs is not None:
             self._metrics.append(epochs)
             self.curves.extend(epochs)
-            self._epochs = []  # whatever becomes of the events: no row is written twice
             records = b"".join(map(_scalars_of, epochs.complete()))
         self._events_file.append(self._events, records)
         self._events = []
