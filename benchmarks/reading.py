@@ -89,7 +89,7 @@ def program_seconds(read: Callable[[], Table], epochs: int) -> dict[str, float]:
     from lightning import Trainer
     from lightning.pytorch.callbacks import Callback
 
-    from normlab.data.module import TableDataModule
+    from normlab.data.serve.module import TableDataModule
     from normlab.model.classifier import Classifier
     from normlab.model.network import Network
     from normlab.model.normalization import make_normalizer

@@ -21,7 +21,7 @@ import normlab
 from normlab.data.applying import read_for
 from normlab.data.columns import Selection
 from normlab.data.readers import read_table
-from normlab.data.split import split_rows
+from normlab.data.serve.split import split_rows
 
 Train = Callable[..., Any]
 FAST = ("trainer.max_epochs=3", "trainer.enable_progress_bar=false")

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normlab.data.split import split_rows
+from normlab.data.serve.split import split_rows
 from normlab.seeding import Stream, epoch_seed
 
 seeds = st.integers(0, 2**63 - 1)

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from normlab.assembly import make_classifier, make_data, make_trainer
 from normlab.config import Settings
-from normlab.data.module import TableDataModule
+from normlab.data.serve.module import TableDataModule
 from normlab.data.table import Table
 from normlab.diagnosis.conclusion import warning_of
 from normlab.diagnosis.start import Start, measure_starts

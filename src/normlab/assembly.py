@@ -14,7 +14,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from normlab.config import Settings
 from normlab.config.data import CsvSettings
 from normlab.data.limits import refuse_merged_codes, refuse_overflow
-from normlab.data.module import TableDataModule
+from normlab.data.serve.module import TableDataModule
 from normlab.data.schema import Schema
 from normlab.data.table import Table
 from normlab.diagnosis.watch import Watch

@@ -60,6 +60,21 @@ def append_whole(path: Path, data: bytes) -> None:
         raise cannot_write(path, error) from error
 
 
+def force_to_disk(path: Path) -> None:
+    """Waits until what was appended to a file would survive a loss of power; no file, no wait.
+
+    Raises:
+        UserError: where the disk refuses it.
+    """
+    try:
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def cannot_write(path: Path, error: OSError) -> UserError:
     """The message for a file that the disk or its rights refuse."""
     return UserError(f"Cannot write {path}: {error.strerror or error}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from normlab.config import Settings
-from normlab.data.module import TableDataModule
+from normlab.data.serve.module import TableDataModule
 from normlab.diagnosis.text import verdict_lines
 from normlab.model.metrics import METRICS
 from normlab.training.result import Result

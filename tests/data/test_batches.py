@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normlab.data.batches import Batches, EpochOrder, batch_bounds
+from normlab.data.serve.batches import Batches, EpochOrder, batch_bounds
 from normlab.seeding import Stream, epoch_seed
 
 sizes = st.one_of(st.none(), st.integers(1, 60))

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from lightning import Trainer
 
 from normlab.data import disk_batches, rows
-from normlab.data.batches import Share
-from normlab.data.disk_batches import BlockOrder, DiskBatches, Part
-from normlab.data.module import TableDataModule
-from normlab.data.rows import RowsOnDisk
+from normlab.data.serve.batches import Share
+from normlab.data.serve.disk import BlockOrder, DiskBatches, Part
+from normlab.data.serve.module import TableDataModule
+from normlab.data.serve.rows import RowsOnDisk
 from normlab.data.schema import Schema
 from normlab.data.table import Table
 from normlab.model.affine import mean_and_std

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from normlab.assembly import make_network
 from normlab.config import Settings
-from normlab.data.batches import Batches
-from normlab.data.module import TableDataModule
-from normlab.data.split import split_rows
+from normlab.data.serve.batches import Batches
+from normlab.data.serve.module import TableDataModule
+from normlab.data.serve.split import split_rows
 from normlab.data.table import Table
 from normlab.model.classifier import Classifier
 from normlab.model.normalization import NORMALIZERS

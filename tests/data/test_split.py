@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from normlab.data.split import Split, SplitMethod, split_rows
+from normlab.data.serve.split import Split, SplitMethod, split_rows
 from normlab.errors import UserError
 
 seeds = st.integers(0, 2**32)

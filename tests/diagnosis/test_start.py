@@ -11,7 +11,7 @@ import torch
 
 from normlab.assembly import make_classifier, make_data
 from normlab.config import Settings
-from normlab.data.module import TableDataModule
+from normlab.data.serve.module import TableDataModule
 from normlab.data.table import Table
 from normlab.diagnosis.conclusion import warning_of
 from normlab.diagnosis.start import SAMPLE, Start, condition_numbers, measure_starts

@@ -13,7 +13,7 @@ from torch import nn
 
 from normlab.assembly import make_classifier, make_data
 from normlab.config import Settings
-from normlab.data.module import TableDataModule
+from normlab.data.serve.module import TableDataModule
 from normlab.data.table import Table
 from normlab.diagnosis.probe import sample_positions
 from normlab.diagnosis.watch import SAMPLE, Watch, is_due

@@ -16,7 +16,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 import normlab
 from normlab.data.readers import read_csv
 from normlab.data.schema import Column, Schema
-from normlab.data.split import split_rows
+from normlab.data.serve.split import split_rows
 from normlab.errors import UserError
 from normlab.inference import predict
 from normlab.inference.predict import Predictor

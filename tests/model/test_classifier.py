@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from normlab.assembly import make_classifier, make_data
 from normlab.config import Settings
-from normlab.data.module import TableDataModule
+from normlab.data.serve.module import TableDataModule
 from normlab.data.table import Table
 from normlab.model.best import BestWeights
 from normlab.model.classifier import Classifier
@@ -71,7 +71,7 @@ def by_hand(
     settings: Settings, table: Table, optimizer: type[torch.optim.Optimizer]
 ) -> tuple[nn.Module, list[dict[str, float]]]:
     """The same training, with nothing of this program but its split and its random streams."""
-    from normlab.data.split import split_rows
+    from normlab.data.serve.split import split_rows
 
     chosen = settings.model
     split = split_rows(table.labels, "random", 0.2, 0.1, settings.seed)

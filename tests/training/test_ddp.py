@@ -19,8 +19,8 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import Tensor, nn
 
-from normlab.data.batches import Batches, EpochOrder, Share, SharedBatches
-from normlab.data.module import TableDataModule
+from normlab.data.serve.batches import Batches, EpochOrder, Share, SharedBatches
+from normlab.data.serve.module import TableDataModule
 from normlab.data.table import Table
 from normlab.model.classifier import Classifier
 from normlab.model.network import Network

@@ -35,6 +35,9 @@ class CosineSettings(Section):
     eta_min: float = Field(ge=0, description="learning rate at the end")
 
 
+SchedulerSettings = NoSchedulerSettings | StepSettings | CosineSettings
+
+
 class ModelSettings(Section):
     hidden: list[Annotated[int, Field(ge=1)]] = Field(
         description="units of each hidden layer; [] is logistic regression"
@@ -52,5 +55,6 @@ class ModelSettings(Section):
     )
     optimizer: Literal["adam", "adamw", "sgd"] = Field(description="the optimizer")
     lr: Positive = Field(description="learning rate")
+    momentum: float = Field(ge=0, lt=1, description="of sgd; 0: none")
     weight_decay: float = Field(ge=0, description="L2 penalty (adamw: decoupled decay)")
-    scheduler: NoSchedulerSettings | StepSettings | CosineSettings = Field(discriminator="name")
+    scheduler: SchedulerSettings = Field(discriminator="name")

@@ -5,76 +5,70 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torch import nn
-
-from normlab.data.module import TableDataModule
+from normlab.config import Settings
 from normlab.diagnosis.curves import Curves
 from normlab.diagnosis.start import Start
 from normlab.diagnosis.tags import GRADIENT_NORM, UNITS
-from normlab.diagnosis.verdict import Case, Verdict, guess_loss, judge
+from normlab.diagnosis.verdict import Case, judge
 from normlab.diagnosis.warning import findings, remedies, warning
-from normlab.model.classifier import Classifier
 
 
-def warning_of(start: Start, model: Classifier) -> str | None:
+def warning_of(start: Start, normalization: str, batchnorm: bool) -> str | None:
     """The sentence that the run starts with, if anything is amiss."""
-    return warning(start, *_in_use(model))
+    return warning(start, normalization, batchnorm)
 
 
 def conclude(
-    start: Start, model: Classifier, data: TableDataModule, curves: Curves, final: float
+    start: Start,
+    curves: Curves,
+    settings: Settings,
+    normalization: str,
+    guess: float,
+    *,
+    n_train: int,
+    n_val: int,
+    final: float,
 ) -> dict[str, Any]:
     """Verdict, start and the last values of what was watched, as plain values.
 
     Args:
         curves: of all epochs.
+        guess: loss of the best model that ignores its input.
+        n_train, n_val: rows that it trained on, and that were held out for validation.
         final: training loss of the weights that are kept.
     """
-    verdict = _verdict(start, model, data, curves, final)
+    found = findings(start)
+    watched = curves.watched
+    in_use = normalization, settings.batchnorm
+    verdict = judge(
+        Case(
+            train=curves.train,
+            val=curves.val,
+            guess=guess,
+            final=final,
+            n_val=n_val,
+            lr=settings.model.lr,
+            rates=curves.rates,
+            remedies=remedies(*in_use) if found else (),
+            inputs=" and ".join(found),
+            lost=max((v for tag, v in watched.items() if tag.startswith(UNITS)), default=0.0),
+            fault=start.fault,
+            reach=_reach(settings, curves, n_train),
+        )
+    )
     return {
         "verdict": verdict.name,
         "reason": verdict.reason,
         "way_out": list(verdict.way_out),
-        "warning": warning_of(start, model),
+        "warning": warning_of(start, *in_use),
         "start": start.to_dict(),
-        "end": dict(curves.watched),
+        "end": dict(watched),
     }
 
 
-def _verdict(
-    start: Start, model: Classifier, data: TableDataModule, curves: Curves, final: float
-) -> Verdict:
-    found = findings(start)
-    watched = curves.watched
-    labels = data.table.labels[data.split.train]
-    return judge(
-        Case(
-            train=curves.train,
-            val=curves.val,
-            guess=guess_loss(labels, float(model.hparams["pos_weight"])),
-            final=final,
-            n_val=len(data.split.val),
-            lr=float(model.hparams["lr"]),
-            rates=curves.rates,
-            remedies=remedies(*_in_use(model)) if found else (),
-            inputs=" and ".join(found),
-            lost=max((v for tag, v in watched.items() if tag.startswith(UNITS)), default=0.0),
-            fault=start.fault,
-            reach=_reach(model, data, curves),
-        )
-    )
-
-
-def _reach(model: Classifier, data: TableDataModule, curves: Curves) -> float:
+def _reach(settings: Settings, curves: Curves, n_train: int) -> float:
     """The farthest that a weight can have gone: Adam's steps are the rate's size at most."""
-    n_rows = len(data.split.train)
-    steps = math.ceil(n_rows / (data.batch_size or n_rows))
-    gradient = max(
-        (v for tag, v in curves.watched.items() if tag.startswith(GRADIENT_NORM)), default=1.0
-    )
-    return sum(curves.rates) * steps * (gradient if model.hparams["optimizer"] == "sgd" else 1.0)
-
-
-def _in_use(model: Classifier) -> tuple[str, bool]:
-    network = model.network
-    return network.normalizer.name, not isinstance(network.batchnorm, nn.Identity)
+    steps = math.ceil(n_train / (settings.data.batch_size or n_train))
+    norms = (v for tag, v in curves.watched.items() if tag.startswith(GRADIENT_NORM))
+    gradient = max(norms, default=1.0) if settings.model.optimizer == "sgd" else 1.0
+    return sum(curves.rates) * steps * gradient

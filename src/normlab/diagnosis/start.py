@@ -5,25 +5,20 @@ Many runs are measured at once, in float64, so that a sweep pays next to nothing
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, stack_module_state, vmap
 
-from normlab.data.module import TableDataModule
-from normlab.diagnosis.probe import NETWORK, Probe, sample_positions
+from normlab.data.serve.module import TableDataModule
 from normlab.diagnosis.units import fault_of, lost_units
-from normlab.model.affine import mean_and_std_of
 from normlab.model.network import Network
+from normlab.model.scalers import mean_and_std_of
 
 SAMPLE = 2_000  # training rows looked at: a mean is then known to 0.02 standard deviations
-NUMBERS = 2**22  # in one pass of a chunk of runs: 32 MB
-WIDEST = 256  # features up to which the condition number is computed: a cube of their number
+NUMBERS = 2**22  # in one pass of some of the runs: 32 MB
 LISTED = 100  # features named in result.json, those farthest from 0
 
 
@@ -36,8 +31,6 @@ class Start:
         offsets: of each, the distance of its mean from 0 in its standard deviations; nan where
             it is constant.
         scales: of each, the standard deviation.
-        condition: number of the Gram matrix of [numeric inputs, 1]; inf where it is singular,
-            nan beyond `WIDEST`.
         fault: how a unit of this activation is lost, "saturated" or "dead".
         lost: of each hidden layer, the share of its units that are.
         hidden: units of each hidden layer.
@@ -46,7 +39,6 @@ class Start:
     features: tuple[str, ...]
     offsets: tuple[float, ...]
     scales: tuple[float, ...]
-    condition: float
     fault: str
     lost: tuple[float, ...]
     hidden: tuple[int, ...]
@@ -70,7 +62,6 @@ class Start:
                 for name, offset, scale in by_offset[:LISTED]
             },
             "scale_ratio": _six_digits(self.scale_ratio),
-            "condition_number": _six_digits(self.condition),
             f"{self.fault}_units": list(self.lost),
         }
 
@@ -79,82 +70,51 @@ def _six_digits(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def measure_starts(networks: Sequence[Network], data: Sequence[TableDataModule]) -> list[Start]:
-    """The starts of runs of one shape, each with its network and data; their states are kept."""
-    positions = sample_positions(len(data[0].split.train), SAMPLE)
-    first = networks[0]
-    width = first.n_columns + 2 * first.n_inputs + sum(first.hidden)
-    chunk = max(1, NUMBERS // (len(positions) * width))
+def measure_starts(network: Network, data: TableDataModule) -> list[Start]:
+    """The start of each run of a network with its first weights, which are kept."""
+    positions = sample_positions(data.n_rows("train"), SAMPLE)
+    width = network.n_columns + 2 * network.n_inputs + sum(network.hidden)
+    some = max(1, NUMBERS // (len(positions) * width))
     starts = []
-    for i in range(0, len(networks), chunk):
-        rows = [one.table.rows[one.split.train[positions]] for one in data[i : i + chunk]]
-        stacked = torch.stack([torch.from_numpy(part) for part in rows])
-        starts += _measure(networks[i : i + chunk], stacked, numeric_features(data[i]))
+    for runs in torch.arange(network.n_runs).split(some):
+        rows, _ = data.take("train", positions, runs)
+        exact = network.of_runs(runs.tolist()).cpu().double().eval()
+        starts += _measure(exact, rows.cpu().double(), numeric_features(data))
     return starts
 
 
 def numeric_features(data: TableDataModule) -> tuple[str, ...]:
-    """Names of the columns that a normalizer takes, in order."""
-    columns = data.table.schema.columns
+    """Names of the columns that a scaler takes, in order."""
+    columns = data.runs[0].table.schema.columns
     return tuple(column.name for column in columns if column.type == "numeric")
 
 
+def sample_positions(n_rows: int, most: int) -> Tensor:
+    """int64: at most so many rows of `n_rows`, evenly spread, so that a series is seen whole."""
+    # In float64: float32 has no odd numbers above 2^24.
+    spread = torch.linspace(0, n_rows - 1, min(n_rows, most), dtype=torch.float64)
+    return spread.round().long()
+
+
 @torch.no_grad()
-def _measure(networks: Sequence[Network], rows: Tensor, features: tuple[str, ...]) -> list[Start]:
-    """Of raw rows (runs, n, columns)."""
-    inputs, outputs = _pass(networks, rows)
-    numeric = inputs[..., : len(features)]
-    means, stds = vmap(mean_and_std_of)(numeric)
+def _measure(network: Network, rows: Tensor, features: tuple[str, ...]) -> list[Start]:
+    """Of raw rows (runs, n, columns).
+
+    In evaluation mode BatchNorm is as in training mode: its running statistics start at those
+    of the training rows.
+    """
+    inputs, outputs = network.layer_outputs(network.inputs(rows))
+    means, stds = mean_and_std_of(inputs[:, : len(features)].mT)
     offsets = (means.abs() / stds).masked_fill(stds == 0, math.nan)
-    conditions = condition_numbers(numeric).tolist()
-    lost = lost_units(outputs[:-1], networks[0].activation)
-    n_layers = len(networks[0].hidden)
+    lost = lost_units(outputs[:-1], network.activation)
     return [
         Start(
             features,
             tuple(offsets[run].tolist()),
             tuple(stds[run].tolist()),
-            conditions[run],
-            fault_of(networks[0].activation),
-            tuple(lost[run].tolist()) if n_layers else (),
-            tuple(networks[0].hidden),
+            fault_of(network.activation),
+            tuple(lost[run].tolist()) if network.hidden else (),
+            tuple(network.hidden),
         )
-        for run in range(len(networks))
+        for run in range(network.n_runs)
     ]
-
-
-def _pass(networks: Sequence[Network], rows: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Each network's inputs (runs, n, inputs) and outputs (runs, n, units), in float64.
-
-    In evaluation mode BatchNorm is as in training mode: its running statistics start at those
-    of the training rows.
-    """
-    state = {}
-    for part in stack_module_state(networks):  # type: ignore[arg-type]
-        state |= {f"{NETWORK}{name}": _exact(value) for name, value in part.items()}
-    probe = Probe(copy.deepcopy(networks[0]).to("meta").eval())
-
-    def look(state: dict[str, Tensor], rows: Tensor) -> tuple[Tensor, list[Tensor]]:
-        return functional_call(probe, state, (rows,))
-
-    return vmap(look)(state, rows.double())
-
-
-def _exact(value: Tensor) -> Tensor:
-    value = value.detach().cpu()
-    return value.double() if value.is_floating_point() else value
-
-
-def condition_numbers(rows: Tensor) -> Tensor:
-    """Those (runs,) of the Gram matrices of [rows, 1], rows (runs, n, features) in float64.
-
-    References:
-        LeCun, Kanter and Solla 1991: how fast gradient descent on a linear layer can go.
-    """
-    if rows.shape[-1] > WIDEST or not rows.isfinite().all():
-        return rows.new_full(rows.shape[:1], math.nan)
-    extended = torch.cat([rows, torch.ones_like(rows[..., :1])], -1)
-    values = torch.linalg.eigvalsh(extended.mT @ extended)
-    low, high = values[..., 0], values[..., -1]
-    rounding = torch.finfo(values.dtype).eps * values.shape[-1]
-    return (high / low).masked_fill(low <= rounding * high, math.inf)

@@ -30,7 +30,6 @@ def diagnosis_text(diagnosis: dict[str, Any]) -> str:
     parts.append("\n".join(lines))
     measures = [
         f"largest scale over the smallest: {_number(start['scale_ratio'])}",
-        f"condition number of the Gram matrix: {_number(start['condition_number'])}",
     ]
     for key in ("saturated_units", "dead_units"):
         if start.get(key):

@@ -30,12 +30,12 @@ def lost_units(outputs: Sequence[Tensor], activation: str) -> Tensor:
     """The share of each hidden layer's units that are lost (..., layers).
 
     Args:
-        outputs: of each hidden layer, before the activation (..., n, units).
+        outputs: of each hidden layer, before the activation (..., units, n).
     """
     needed = SATURATED_ROWS if fault_of(activation) == "saturated" else DEAD_ROWS
     shares = []
     for values in outputs:
-        flat = _flat(values, activation).double().mean(-2)
+        flat = _flat(values, activation).double().mean(-1)
         shares.append((flat >= needed).double().mean(-1))
     return torch.stack(shares, -1) if shares else torch.empty(0)
 

@@ -8,77 +8,85 @@ net, and is due in few epochs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from normlab.data.module import TableDataModule
-from normlab.diagnosis.probe import Probe, sample_positions
+from normlab.data.serve.module import TableDataModule
+from normlab.diagnosis.start import sample_positions
 from normlab.diagnosis.tags import GRADIENT_NORM, SKILL, UNITS
 from normlab.diagnosis.units import fault_of, lost_units, share_of_all
-from normlab.model.metrics import label_entropy
 from normlab.model.network import Network
+from normlab.model.tasks import Task
 
 SAMPLE = 128  # training rows: a unit's share of flat rows is then known to 0.04
 
 
 class Watch:
-    """What a classifier's epochs are looked at with.
+    """What the epochs of some runs are looked at with.
 
     Args:
-        data: its training rows are sampled.
+        data: of the runs; their training rows are sampled.
+        task: what the outputs mean.
+        guesses: of each run, the loss of the best guess that ignores its input.
+        weights: of each run, that of the rows of class 1 in the training loss.
         every_n_epochs: between two looks; the first and the last epoch are looked at always.
     """
 
-    def __init__(self, data: TableDataModule, every_n_epochs: int) -> None:
+    def __init__(
+        self,
+        data: TableDataModule,
+        task: Task,
+        guesses: Sequence[float],
+        weights: Sequence[float],
+        every_n_epochs: int,
+    ) -> None:
         self.every_n_epochs = every_n_epochs
-        self.entropy = label_entropy(data.train_labels)
         self._data = data
+        self._task = task
+        self._guesses = torch.tensor(guesses, dtype=torch.float64)
+        self._weights = torch.tensor(weights)
+        self._positions = sample_positions(data.n_rows("train"), SAMPLE)
 
-    @cached_property
-    def _sample(self) -> tuple[Tensor, Tensor]:
-        table, train = self._data.table, self._data.split.train
-        index = train[sample_positions(len(train), SAMPLE)]
-        return torch.from_numpy(table.rows[index]), torch.from_numpy(table.labels[index])
-
-    def record(
-        self, network: Network, loss: nn.Module, epoch: int, max_epochs: int | None, now: float
-    ) -> dict[str, float]:
-        """What goes into the epoch's record; empty where no look is due.
+    def look(
+        self, network: Network, runs: Tensor, epoch: int, max_epochs: int, losses: Tensor
+    ) -> tuple[list[str], Tensor]:
+        """Names and values, float64 (k, names) on the CPU; no names where no look is due.
 
         Args:
-            loss: of logits and labels, as it is trained.
+            network: of the runs that train.
+            runs: their positions among all (k,).
             epoch: counts from 1.
-            now: the training loss of the epoch.
+            losses: training losses of the epoch (k,), float64 on the CPU.
         """
         if not is_due(epoch, self.every_n_epochs, max_epochs):
-            return {}
-        norms, lost = self._look(network, loss)
-        values = [1 - now / self.entropy, *lost.tolist(), *norms.tolist()]
-        return dict(zip(names_of(network), values, strict=True))
+            return [], losses.new_empty((len(losses), 0))
+        skills = 1 - losses / self._guesses[runs]
+        norms, lost = self._look(network, runs)
+        values = [skills[:, None], lost.double().cpu(), norms.double().cpu()]
+        return names_of(network), torch.cat(values, 1)
 
-    def _look(self, network: Network, loss: nn.Module) -> tuple[Tensor, Tensor]:
-        rows, labels = (part.to(_weight(network)) for part in self._sample)
+    def _look(self, network: Network, runs: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient norms (k, layers), and the share of lost units (k, 1 or none)."""
         parameters = dict(network.named_parameters())
+        like = next(iter(parameters.values()))
+        rows, labels = (part.to(like) for part in self._data.take("train", self._positions, runs))
         mode = network.training
         network.eval()
         with torch.enable_grad():
-            _, outputs = Probe(network)(rows)
-            value = loss(outputs[-1].squeeze(-1), labels)
-            gradients = torch.autograd.grad(value, list(parameters.values()))
+            _, outputs = network.layer_outputs(network.inputs(rows))
+            logits = outputs[-1].squeeze(1) if network.n_outputs == 1 else outputs[-1]
+            weight = self._weights[runs].to(like)[:, None]
+            loss = self._task.losses(logits, labels, weight).mean(-1).sum()
+            gradients = torch.autograd.grad(loss, list(parameters.values()))
         network.train(mode)
-        squares = [gradient.float().square().sum() for gradient in gradients]
+        squares = [gradient.float().square().flatten(1).sum(1) for gradient in gradients]
         return layer_norms(list(parameters), squares), all_lost(network, outputs)
 
 
 def is_due(epoch: int, every_n_epochs: int, max_epochs: int | None) -> bool:
     """Whether to look after this epoch, counted from 1."""
     return epoch == 1 or epoch % every_n_epochs == 0 or epoch == max_epochs
-
-
-def _weight(network: Network) -> Tensor:
-    return next(network.parameters())
 
 
 def names_of(network: Network) -> list[str]:
@@ -110,5 +118,5 @@ def layer_norms(parameters: Sequence[str], squares: Sequence[Tensor]) -> Tensor:
 def all_lost(network: Network, outputs: Sequence[Tensor]) -> Tensor:
     """The share of all hidden units that are lost (..., 1); (..., 0) where there are none."""
     if not network.hidden:
-        return outputs[-1].new_empty((*outputs[-1].shape[:-2], 0))
+        return outputs[-1].new_empty((len(outputs[-1]), 0))
     return share_of_all(lost_units(outputs[:-1], network.activation), network.hidden)[..., None]

@@ -1,4 +1,8 @@
-"""A trained network in one safe file: weights, statistics and what the columns mean."""
+"""A trained network in one safe file: weights, statistics and what the columns mean.
+
+There is one format for a run, for runs that train together and for members of an ensemble: every
+tensor has a leading axis of runs.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,8 @@ from normlab.data.schema import Schema
 from normlab.errors import UserError
 from normlab.model.network import Network
 
-FORMAT = 1  # of the entry "normlab"; raised when an older reader could not read it
+FORMAT = 2  # of the entry "normlab"; raised when an older reader could not read it
+ONE_RUN = 1  # the format without an axis of runs, which still predicts
 PREFIX = "network."  # of the network's names in the state_dict of the LightningModule
 
 
@@ -23,19 +28,17 @@ def describe(network: Network, schema: Schema) -> dict[str, Any]:
 
 
 def weights_checkpoint(
-    network: Network, schema: Schema, weights: dict[str, Tensor], epoch: int
+    network: dict[str, Any], weights: dict[str, Tensor], epoch: int
 ) -> dict[str, Any]:
-    """A checkpoint of weights alone, to predict from; Lightning can load its weights too.
+    """A checkpoint of weights alone, to predict from.
 
     Args:
-        weights: a state_dict of `network`.
+        network: as `describe` gives it.
+        weights: a state_dict of this network.
         epoch: number of epochs that they were trained for.
     """
-    return {
-        "normlab": describe(network, schema),
-        "state_dict": {PREFIX + name: value for name, value in weights.items()},
-        "epoch": epoch,
-    }
+    state = {PREFIX + name: value for name, value in weights.items()}
+    return {"normlab": network, "state_dict": state, "epoch": epoch}
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -59,7 +62,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path} is no checkpoint that can be read safely: {reason}") from None
     entry = checkpoint.get("normlab") if isinstance(checkpoint, dict) else None
-    if not isinstance(entry, dict) or entry.get("format") != FORMAT:
+    if not isinstance(entry, dict) or entry.get("format") not in (FORMAT, ONE_RUN):
         raise UserError(f"{path} is no checkpoint of this version of normlab")
     return checkpoint
 
@@ -79,9 +82,27 @@ def load_network(path: Path) -> tuple[Network, Schema]:
             for name, value in checkpoint["state_dict"].items()
             if name.startswith(PREFIX)
         }
-        network.to(next(value.dtype for value in state.values() if value.is_floating_point()))
-        network.load_state_dict(state)
+        if entry["format"] == ONE_RUN:
+            state.pop("batchnorm.num_batches_tracked", None)
+            state = {name: value[None] for name, value in state.items()}
+        _check_shapes(network, state)
+        network.hold(state)
         schema = Schema.from_dict(entry["schema"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, StopIteration) as error:
         raise UserError(f"{path} is a damaged checkpoint: {error!r}") from error
     return network.eval(), schema
+
+
+def _check_shapes(network: Network, state: dict[str, Tensor]) -> None:
+    """Refuses a state that is not of this network, with one number of runs for all.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    expected = {name: value.shape[1:] for name, value in network.state_dict().items()}
+    found = {name: value.shape[1:] for name, value in state.items()}
+    if found != expected or len({len(value) for value in state.values()}) != 1:
+        raise ValueError("weights of other shapes than the network's")
+    kinds = {value.dtype for name, value in state.items() if name != "encoder.places"}
+    if len(kinds) != 1 or not next(iter(kinds)).is_floating_point:
+        raise ValueError("weights of several types")

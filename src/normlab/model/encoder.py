@@ -1,8 +1,8 @@
 """Rows of a table with categories and missing values become inputs of a network.
 
-Everything learnt here comes from the training rows alone and is kept in buffers whose shapes
-follow from the table and the settings: runs that differ in their seed can be stacked, and a
-checkpoint predicts from the rows of any file that its schema can read.
+Everything learnt here comes from the training rows alone and is kept in buffers with a leading axis
+of runs, whose shapes follow from the table and the settings: runs that differ in their seed share a
+network, and a checkpoint predicts from the rows of any file that its schema can read.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from normlab.data.rows import Rows, as_rows
+from normlab.data.serve.rows import Rows, as_rows
 
 CHUNK = 65_536  # rows at once while fitting, which bounds the memory
 
 
 class Encoder(nn.Module):
-    """Splits rows into numbers, which a normalizer takes, and inputs of 0 and 1, which need none.
+    """Splits rows into numbers, which a scaler takes, and inputs of 0 and 1, which need none.
 
     A missing value (nan) becomes the median of its column in the training rows, or the most
     frequent value of a boolean or a category, the smallest code of several. A category becomes a
@@ -35,8 +35,8 @@ class Encoder(nn.Module):
             and is an unseen category.
     """
 
-    fill: Tensor  # (columns,), what stands in for a missing value
-    places: Tensor  # int64 (all codes of all columns,), a code's place among the one-hot inputs
+    fill: Tensor  # (runs, columns), what stands in for a missing value
+    places: Tensor  # int64 (runs, all codes of all columns), a code's place among the inputs
 
     def __init__(
         self,
@@ -59,9 +59,9 @@ class Encoder(nn.Module):
         self._kept = [min(max_categories, self.categories[i]) for i in self._coded]
         shared = [int(self.categories[i] > max_categories) for i in self._coded]
         self._widths = [k + rare + 1 for k, rare in zip(self._kept, shared, strict=True)]
-        self.register_buffer("fill", torch.zeros(len(self.categories)))
+        self.register_buffer("fill", torch.zeros(1, len(self.categories)))
         n_codes = sum(self.categories[i] + 1 for i in self._coded)
-        self.register_buffer("places", torch.zeros(n_codes, dtype=torch.int64))
+        self.register_buffer("places", torch.zeros(1, n_codes, dtype=torch.int64))
 
     @property
     def n_numeric(self) -> int:
@@ -74,7 +74,7 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def fit(self, rows: Tensor | Rows) -> Self:
-        """Learns what fills a gap, and which categories have a place of their own.
+        """Learns what fills a gap, and which categories have a place of their own, for one run.
 
         Args:
             rows: the training rows (n, columns).
@@ -84,11 +84,11 @@ class Encoder(nn.Module):
             for i, column in zip(self._numeric, rows.columns(self._numeric), strict=True):
                 known = column[~column.isnan()]
                 if len(known):
-                    self.fill[i] = _median(known)
+                    self.fill[0, i] = _median(known)
         counts = self._counts(rows)
         if self.impute:
             for i, count in counts.items():
-                self.fill[i] = count.argmax()  # of equally frequent ones the smallest
+                self.fill[0, i] = count.argmax()  # of equally frequent ones the smallest
                 count[count.argmax()] += len(rows) - count.sum()
         first_code = first_place = 0
         for i, kept, width in zip(self._coded, self._kept, self._widths, strict=True):
@@ -96,11 +96,11 @@ class Encoder(nn.Module):
             count = counts[i][: n_codes - 1]
             # Stable: of equally frequent ones the smaller code is kept.
             order = count.argsort(descending=True, stable=True).to(self.places.device)
-            places = torch.full_like(self.places[:n_codes], width - 1)
+            places = torch.full_like(self.places[0, :n_codes], width - 1)
             places[order] = width - 2  # shared by the rarer, where there is such a place
             places[order[:kept]] = torch.arange(kept, device=order.device)
             places[:-1][count.to(order.device) == 0] = width - 1  # not in the training rows
-            self.places[first_code : first_code + n_codes] = places + first_place
+            self.places[0, first_code : first_code + n_codes] = places + first_place
             first_code, first_place = first_code + n_codes, first_place + width
         return self
 
@@ -118,26 +118,29 @@ class Encoder(nn.Module):
         return counts
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Numbers (n, n_numeric), in raw units, and the other inputs (n, n_others)."""
+        """Of rows (runs, n, columns): the numbers (runs, n, n_numeric), in raw units, and the other
+        inputs (runs, n, n_others).
+        """
         gaps = rows.isnan()
         if self.impute:
-            rows = rows.where(~gaps, self.fill.to(rows.dtype))
-        others = [rows[:, self._boolean]]
+            rows = rows.where(~gaps, self.fill[:, None].to(rows.dtype))
+        others = [rows[..., self._boolean]]
         if self._coded:
-            others.append(self._one_hot(rows[:, self._coded]))
+            others.append(self._one_hot(rows[..., self._coded]))
         if self.indicators:
-            others.append(gaps[:, self.indicators].to(rows.dtype))
-        return rows[:, self._numeric], torch.cat(others, 1)
+            others.append(gaps[..., self.indicators].to(rows.dtype))
+        return rows[..., self._numeric], torch.cat(others, -1)
 
     def _one_hot(self, codes: Tensor) -> Tensor:
-        """All columns' places (n, sum of the widths) of codes (n, coded columns)."""
+        """All columns' places (runs, n, sum of the widths) of codes (runs, n, coded columns)."""
         counts = torch.tensor([self.categories[i] for i in self._coded], device=codes.device)
         starts = (counts + 1).cumsum(0) - counts - 1
         known = (codes >= 0) & (codes < counts)  # false for nan
         index = codes.where(known, counts.to(codes.dtype)).long() + starts
+        places = self.places.gather(1, index.flatten(1)).view(index.shape)
         # Not len(codes), which torch.export would take for a constant.
-        empty = codes.new_zeros(codes.shape[0], sum(self._widths))
-        return empty.scatter(1, self.places[index], 1.0)
+        empty = codes.new_zeros(codes.shape[0], codes.shape[1], sum(self._widths))
+        return empty.scatter(2, places, 1.0)
 
     @torch.no_grad()
     def never_seen(self, rows: Tensor | Rows) -> Tensor:
@@ -146,13 +149,13 @@ class Encoder(nn.Module):
         used = torch.zeros(self.n_others, dtype=torch.bool, device=rows.device)
         for chunk in rows:
             for part in chunk.split(CHUNK):
-                used |= (self(part)[1] != 0).any(0)
+                used |= (self(part[None])[1] != 0).any(1).squeeze(0)
         return ~used
 
     def numbers(self, rows: Tensor | Rows) -> Rows:
         """The numeric columns of the training rows, without gaps."""
         return as_rows(rows).map(
-            lambda chunk: torch.cat([self(part)[0] for part in chunk.split(CHUNK)])
+            lambda chunk: torch.cat([self(part[None])[0][0] for part in chunk.split(CHUNK)])
         )
 
     def settings(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Loss, accuracy and AUROC of logits, for one run or for a stack of runs at once."""
+"""Metrics of outputs by rank, for many runs at once."""
 
 from __future__ import annotations
 
@@ -13,28 +13,6 @@ from torch.nn import functional as F
 MANY = 2**18  # rows whose places in the order, 8 bytes each and several times, are too many
 CHUNK = 2**16
 
-METRICS = ("loss", "accuracy", "auroc")
-
-
-@torch.no_grad()
-def binary_metrics(logits: Tensor, labels: Tensor) -> Tensor:
-    """The metrics of `METRICS`, in that order.
-
-    Args:
-        logits: (..., n), one row of them for each run.
-        labels: (..., n) of 0 and 1.
-
-    Returns:
-        (..., 3): unweighted binary cross-entropy in nats, share of rows on the right side of
-        logit 0 (a logit of exactly 0 counts as class 0), and AUROC. In float32 at least: a
-        bfloat16 has no figure between 0.996 and 1.
-    """
-    dtype = torch.promote_types(logits.dtype, torch.float32)
-    logits, labels = logits.to(dtype), labels.to(dtype)
-    loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(-1)
-    right = ((logits > 0) == (labels > 0.5)).to(loss.dtype).mean(-1)
-    return torch.stack([loss, right, auroc(logits, labels).to(loss.dtype)], -1)
-
 
 @torch.no_grad()
 def auroc(logits: Tensor, labels: Tensor) -> Tensor:
@@ -43,8 +21,13 @@ def auroc(logits: Tensor, labels: Tensor) -> Tensor:
     Ties count half. Pairs are counted as integers, which float32 could not hold. nan where one
     class is absent or a logit is nan.
     """
-    if logits.ndim == 1 and logits.device.type == "cpu" and len(logits) > MANY:
-        return torch.tensor(_auroc_of_many(logits.numpy(), labels.numpy() > 0.5))
+    if logits.device.type == "cpu" and logits.shape[-1] > MANY:
+        labels = labels.expand_as(logits)
+        areas = [
+            _auroc_of_many(run.numpy(), own.numpy() > 0.5)
+            for run, own in zip(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1, logits.shape[-1]), strict=True)
+        ]
+        return torch.tensor(areas).view(logits.shape[:-1])
     ordered, positive = _by_logit(logits, (labels > 0.5).expand_as(logits))
     n_rows = logits.shape[-1]
     positives = positive.sum(-1)
@@ -109,9 +92,3 @@ def _since_last(count: Tensor, ends: Tensor) -> Tensor:
     """At each end, by how much a running count has grown since the end before; elsewhere 0."""
     before = F.pad(count.where(ends, 0).cummax(-1).values[..., :-1], (1, 0))
     return (count - before).where(ends, 0)
-
-
-def label_entropy(labels: Tensor) -> float:
-    """Loss in nats of the best model that ignores its input: -(p ln p + (1 - p) ln(1 - p))."""
-    share = labels.double().mean().item()
-    return -sum(p * math.log(p) for p in (share, 1 - share) if p > 0)

@@ -7,15 +7,15 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from normlab.data.rows import Rows
-from normlab.model.normalizer import Normalizer, column_quantiles
+from normlab.data.serve.rows import Rows
+from normlab.model.scaler import Scaler, column_quantiles
 
 CLIP = 1e-7
 """The smallest tail probability, as scikit-learn's BOUNDS_THRESHOLD: |y| <= 5.1993."""
 
 
 @final
-class Quantile(Normalizer):
+class Quantile(Scaler):
     """y = ndtri(F(x)), with F the training rows' distribution function.
 
     As scikit-learn's QuantileTransformer(output_distribution="normal", subsample=None): F is
@@ -32,35 +32,35 @@ class Quantile(Normalizer):
 
     name = "quantile"
     family = "quantile"
-    quantiles: Tensor  # (features, n_quantiles), ascending: the layout that searchsorted reads
+    quantiles: Tensor  # (runs, features, n_quantiles), ascending, as searchsorted reads them
 
     def __init__(self, n_features: int, n_quantiles: int = 1000) -> None:
         super().__init__(n_features)
         if n_quantiles < 2:
             raise ValueError(f"quantile: n_quantiles is at least 2, not {n_quantiles}")
         self.n_quantiles = n_quantiles
-        self.register_buffer("quantiles", torch.zeros(n_features, n_quantiles))
+        self.register_buffer("quantiles", torch.zeros(1, n_features, n_quantiles))
 
     def _fit(self, rows: Rows) -> None:
         n_quantiles = max(2, min(self.n_quantiles, len(rows)))
         knots = torch.arange(n_quantiles, dtype=torch.float64, device=rows.device)
         quantiles = column_quantiles(rows, knots * (len(rows) - 1) / (n_quantiles - 1))
         limit = torch.finfo(self.quantiles.dtype).max / 2  # then no difference of two overflows
-        self.quantiles = quantiles.T.clamp(-limit, limit).to(self.quantiles).contiguous()
+        self.quantiles = quantiles.T.clamp(-limit, limit).to(self.quantiles).contiguous()[None]
 
     def settings(self) -> dict[str, Any]:
-        return {**super().settings(), "n_quantiles": self.quantiles.shape[1]}
+        return {**super().settings(), "n_quantiles": self.quantiles.shape[-1]}
 
     def forward(self, rows: Tensor) -> Tensor:
         knots = self.quantiles
-        last = knots.shape[1] - 1
-        low, high = knots[:, :1], knots[:, -1:]
+        last = knots.shape[-1] - 1
+        low, high = knots[..., :1], knots[..., -1:]
         x = self._columns(rows).clamp(low, high).contiguous()
         # The last knot <= x and the first knot >= x; a nan finds none, and stays in `part`.
         below = torch.searchsorted(knots, x, right=True) - 1
         above = torch.searchsorted(knots, x).clamp(max=last)
-        start = knots.gather(1, below)
-        gap = knots.gather(1, above) - start
+        start = knots.gather(-1, below)
+        gap = knots.gather(-1, above) - start
         # On a knot, above <= below are the ends of the run of equal knots: take its middle.
         on_knot = gap == 0
         part = (x - start) / (gap + on_knot) + 0.5 * on_knot
@@ -71,11 +71,11 @@ class Quantile(Normalizer):
         tail = torch.minimum(from_low, from_high) / last
         at_one_end = (x == low) ^ (x == high)
         y = torch.special.ndtri(tail.masked_fill(at_one_end, 0.0).clamp(min=CLIP))
-        return y.where(from_low <= from_high, -y).T.reshape(rows.shape)
+        return y.where(from_low <= from_high, -y).mT
 
     def inverse(self, rows: Tensor) -> Tensor:
         knots = self.quantiles
-        last = knots.shape[1] - 1
+        last = knots.shape[-1] - 1
         y = self._columns(rows)
         tail = torch.special.ndtr(-y.abs())
         # 0.1 % more than CLIP: what forward has clipped comes back as the end of the range.
@@ -84,9 +84,9 @@ class Quantile(Normalizer):
         is_low = y < 0
         near = whole.where(is_low, last - whole)
         far = (whole + 1).where(is_low, last - whole - 1)
-        x = knots.gather(1, near).lerp(knots.gather(1, far), steps - whole)
-        return x.T.reshape(rows.shape)
+        x = knots.gather(-1, near).lerp(knots.gather(-1, far), steps - whole)
+        return x.mT
 
     def _columns(self, rows: Tensor) -> Tensor:
-        """Rows (..., features) as (features, n), in the dtype of the quantiles."""
-        return rows.reshape(-1, self.n_features).T.to(self.quantiles.dtype)
+        """Rows (runs, n, features) as (runs, features, n), in the dtype of the quantiles."""
+        return rows.mT.to(self.quantiles.dtype)

@@ -1,31 +1,43 @@
-"""When the checkpoints of a run are written."""
+"""When checkpoints are written, and what the epochs leave in the run folders meanwhile."""
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from normlab.interruption import asked_to_end, catch_sigterm_again, end_if_asked
-from normlab.model.checkpoint import weights_checkpoint
-from normlab.model.classifier import Classifier
-from normlab.training.resume import ENTRY, ResumePoint, run_entry
-from normlab.training.run_folder import BEST, LAST, RunFolder
+from normlab.model.checkpoint import FORMAT, weights_checkpoint
+from normlab.training.folder import BEST, LAST, RunFolder, save_durably
+from normlab.training.module import TrainingModule
+from normlab.training.resume import ENTRY, ResumePoint
+
+# Between two writings of epochs: a curve can be watched as it grows. Hundreds of files take longer.
+WRITE_SECONDS = {"alone": 1.0, "together": 10.0}
 
 
 class Checkpoints(Checkpoint):
-    """Writes last.ckpt and best.ckpt at the end of an epoch, every so many seconds.
+    """Writes the epochs into the run folders, and last.ckpt at the end of an epoch.
 
-    Lightning's ModelCheckpoint writes a file at every better epoch, which for a small net takes
-    longer than the epoch. Here the best weights wait in memory for the next writing.
+    There is one last.ckpt for all runs that train together, in the folder of the first one. A run
+    by itself also gets its best.ckpt as it goes; many get theirs when they have ended, and until
+    then last.ckpt holds all best weights. (Lightning's ModelCheckpoint writes a file at every
+    better epoch, which for a small net takes longer than the epoch.)
 
     Args:
-        folder: where to.
+        folders: of all runs.
+        descriptions: of their networks, as `model.checkpoint.describe` gives them.
+        keep: whether checkpoints are written at all.
         every_n_seconds: time between two writings at most, where epochs are shorter; 0 writes at
             every epoch's end. The first epoch and the last one are always written, and last.ckpt
             before the first, so that a run that has begun can always go on.
-        resumed: where the run goes on; None at its beginning.
+        resumed: where the runs go on; None at their beginning.
 
     Attributes:
         written_epoch: number of epochs finished in the last.ckpt that was written.
@@ -33,67 +45,139 @@ class Checkpoints(Checkpoint):
 
     def __init__(
         self,
-        folder: RunFolder,
+        folders: Sequence[RunFolder],
+        descriptions: Sequence[dict[str, Any]],
+        keep: bool = True,
         every_n_seconds: float = 0.0,
         resumed: ResumePoint | None = None,
     ) -> None:
         super().__init__()
-        self.folder = folder
+        self.folders = list(folders)
+        self.descriptions = list(descriptions)
+        self.keep = keep
         self.every_n_seconds = every_n_seconds
+        self.path = folders[0].path / LAST
         self._resumed = resumed
-        self._started_at = self._epoch_at = self._written_at = time.monotonic()
+        self._write_seconds = WRITE_SECONDS["alone" if len(folders) == 1 else "together"]
+        self._started_at = self._epoch_at = self._saved_at = self._wrote_at = time.monotonic()
         self.written_epoch = 0 if resumed is None else resumed.epochs
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         catch_sigterm_again()
         self._started_at = self._epoch_at = time.monotonic()
-        if self._resumed is None:
-            self._write_last(trainer, pl_module, stopped=False)
-        else:
+        if self._resumed is not None:
             self._started_at -= self._resumed.seconds
-        self._written_at = time.monotonic()
+        elif self.keep:
+            self._save_last(trainer, pl_module)
+        self._saved_at = self._wrote_at = time.monotonic()
         self.written_epoch = trainer.current_epoch
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         now = time.monotonic()
         # An epoch more could make it too long.
-        since = now - self._written_at + (now - self._epoch_at)
+        since = now - self._saved_at + (now - self._epoch_at)
         self._epoch_at = now
-        first = trainer.current_epoch == 0
-        ends = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
-        due = first or ends or asked_to_end() or since >= self.every_n_seconds
+        alone, epoch = len(self.folders) == 1, trainer.current_epoch + 1
+        ends = trainer.should_stop or epoch == trainer.max_epochs
+        due = ends or asked_to_end() or since >= self.every_n_seconds or (alone and epoch == 1)
         # Writing begins and ends together, and no two processes' clocks agree.
-        if trainer.strategy.reduce_boolean_decision(due, all=False):
-            self._write(trainer, pl_module, trainer.current_epoch + 1)
+        if self.keep and trainer.strategy.reduce_boolean_decision(due, all=False):
+            self._save(trainer, pl_module, epoch)
+        elif ends or now - self._wrote_at >= self._write_seconds:
+            self._write_epochs(trainer, pl_module)
         end_if_asked()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Training may also end by `max_steps` or `max_time`, which no epoch's end foretells."""
         if self.written_epoch != trainer.current_epoch:
-            self._write(trainer, pl_module, trainer.current_epoch)
+            if self.keep:
+                self._save(trainer, pl_module, trainer.current_epoch)
+            else:
+                self._write_epochs(trainer, pl_module)
 
-    def _write(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
-        assert isinstance(pl_module, Classifier)
-        best = pl_module.best
-        if pl_module.diverged is not None and best.epoch == epoch:
-            return  # none was good: last.ckpt holds the beginning
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        if not isinstance(exception, OSError):
+            self._write_epochs(trainer, pl_module)
+
+    def _save(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> None:
+        assert isinstance(pl_module, TrainingModule)
         # Before last.ckpt: a run that has ended between the two goes on, and writes both.
-        if trainer.is_global_zero:
-            self.folder.save_checkpoint(
-                BEST,
-                weights_checkpoint(pl_module.network, pl_module.schema, best.weights, best.epoch),
-            )
-        if pl_module.diverged is None:
-            self._write_last(trainer, pl_module, trainer.should_stop)
-        self._written_at = time.monotonic()
+        if len(self.folders) == 1 and trainer.is_global_zero:
+            self.save_best(pl_module, 0)
+        # A run that has diverged by itself does not go on from there.
+        if not _lost(pl_module):
+            self._save_last(trainer, pl_module)
+        else:
+            self._write_epochs(trainer, pl_module)
+        self._saved_at = time.monotonic()
         self.written_epoch = epoch
 
-    def _write_last(self, trainer: Trainer, pl_module: LightningModule, stopped: bool) -> None:
-        # `trainer.save_checkpoint` writes as well, but does not force the file to the disk.
-        checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
-        if trainer.is_global_zero:
-            self.folder.flush()
-            seconds = time.monotonic() - self._started_at
-            checkpoint[ENTRY] = run_entry(self.folder, seconds, stopped)
-            self.folder.save_checkpoint(LAST, checkpoint)
+    def save_best(self, module: TrainingModule, run: int) -> None:
+        """Writes best.ckpt of one run, unless none of its epochs was good."""
+        outcomes = module.outcomes
+        if not outcomes.never_good(run):
+            weights = {name: value[run : run + 1].clone() for name, value in outcomes.best.items()}
+            epoch = int(outcomes.best_epoch[run])
+            checkpoint = weights_checkpoint(self.descriptions[run], weights, epoch)
+            self.folders[run].save_checkpoint(BEST, checkpoint)
+
+    def _save_last(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write_epochs(trainer, pl_module, sync=True)
+        trainer.save_checkpoint(self.path)  # by `CheckpointFile`; `on_save_checkpoint` adds to it
         trainer.strategy.barrier("last.ckpt")
+
+    def _write_epochs(
+        self, trainer: Trainer, pl_module: LightningModule, sync: bool = False
+    ) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        if trainer.is_global_zero:
+            taken = pl_module.records.take(len(self.folders))
+            for folder, epochs in zip(self.folders, taken, strict=True):
+                folder.write(epochs)
+                if sync and epochs is not None:
+                    folder.sync()
+        self._wrote_at = time.monotonic()
+
+    def state(self) -> dict[str, Any]:
+        """The entry of last.ckpt: whose checkpoint it is, and how long their files are."""
+        home = self.path.parent
+        return {
+            "folders": [os.path.relpath(folder.path, home) for folder in self.folders],
+            "lengths": [folder.lengths() for folder in self.folders],
+            "networks": self.descriptions,
+            "seconds": time.monotonic() - self._started_at,
+        }
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["normlab"] = {"format": FORMAT}
+        checkpoint[ENTRY] = self.state()
+
+
+def _lost(module: TrainingModule) -> bool:
+    """Whether the last run has diverged: its weights are nothing to go on from."""
+    active = module.outcomes.active.tolist()
+    return all(module.outcomes.diverged[run] is not None for run in active)
+
+
+class CheckpointFile(TorchCheckpointIO):
+    """Writes whole files, and hands Lightning the checkpoint that was read and checked.
+
+    Lightning's own reader also takes a path with `::` in it for several addresses.
+    """
+
+    def __init__(self, read: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self._read = read
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        save_durably(Path(path), checkpoint)
+
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        assert self._read is not None
+        return self._read

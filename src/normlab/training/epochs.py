@@ -1,7 +1,8 @@
-"""Epochs of a run with what they were logged with, as columns: a sweep logs tens of thousands."""
+"""What epochs were recorded with, as columns: a sweep records tens of thousands of epochs."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 
 class Epoch(NamedTuple):
@@ -102,3 +104,61 @@ class Epochs:
             self.values[rows][:, columns],
             self.present[rows][:, columns],
         )
+
+
+class _EpochOfRuns(NamedTuple):
+    number: int
+    wall_time: float
+    names: list[str]
+    values: NDArray[np.float64]  # (k, names)
+    runs: NDArray[np.int64]  # (k,), their positions
+
+
+class Records:
+    """The epochs of all runs that train together, until they are written."""
+
+    def __init__(self) -> None:
+        self._epochs: list[_EpochOfRuns] = []
+
+    def __len__(self) -> int:
+        """Number of epochs."""
+        return len(self._epochs)
+
+    def add(self, number: int, names: list[str], values: Tensor, runs: Tensor) -> None:
+        """An epoch's metrics.
+
+        Args:
+            number: counts from 1.
+            values: float64 (k, names) on the CPU.
+            runs: positions of the runs that still train (k,).
+        """
+        now = time.time()
+        self._epochs.append(_EpochOfRuns(number, now, names, values.numpy(), runs.numpy()))
+
+    def last(self) -> dict[str, float]:
+        """The last epoch's metrics of the first run that trained in it, by name."""
+        if not self._epochs:
+            return {}
+        epoch = self._epochs[-1]
+        return dict(zip(epoch.names, epoch.values[0].tolist(), strict=True))
+
+    def take(self, n_runs: int) -> list[Epochs | None]:
+        """The epochs of each run, which are forgotten here; None where it trained in none."""
+        taken, self._epochs = self._epochs, []
+        if not taken:
+            return [None] * n_runs
+        names = list(dict.fromkeys(name for epoch in taken for name in epoch.names))
+        values = np.full((n_runs, len(taken), len(names)), np.nan)
+        present = np.zeros((len(taken), len(names)), bool)
+        counts = np.zeros(n_runs, int)  # who has left does not come back: the first ones
+        for i, epoch in enumerate(taken):
+            columns = [names.index(name) for name in epoch.names]
+            values[epoch.runs[:, None], i, columns] = epoch.values
+            present[i, columns] = True
+            counts[epoch.runs] += 1
+        numbers = np.array([epoch.number for epoch in taken])
+        wall_times = np.array([epoch.wall_time for epoch in taken])
+        return [
+            Epochs(numbers[:n], wall_times[:n], names, own[:n], present[:n]) if n else None
+            for n, own in zip(counts.tolist(), values, strict=True)
+        ]

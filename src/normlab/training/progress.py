@@ -9,7 +9,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
-from normlab.data.batches import WholeEpochs
+from normlab.training.module import TrainingModule
 
 SHOWN = ("train/loss", "val/loss")
 
@@ -26,44 +26,50 @@ def bar(total: int | None, unit: str, disable: bool = False) -> tqdm:
     )
 
 
-class TrainingProgress(ProgressBar):
-    """Steps done of all steps, the epoch, the last losses and the time left.
+class Progress(ProgressBar):
+    """Epochs done of all epochs, the last losses and the time left.
 
     Lightning's own bar starts anew in every epoch, which for epochs of a few steps is a flicker
     that costs more than the steps, and thousands of lines where the output is piped.
+
+    Args:
+        shared: the bar of a whole sweep, in epochs of a run, which lives longer than a Trainer;
+            None makes one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shared: tqdm | None = None) -> None:
         super().__init__()
-        self._bar: tqdm | None = None
+        self._shared = shared is not None
+        self._bar = shared
 
     def disable(self) -> None:
         """Lightning calls it on all processes but the first."""
-        self._bar = tqdm(disable=True)
+        if not self._shared:
+            self._bar = tqdm(disable=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._bar is None:
-            steps = trainer.estimated_stepping_batches
-            if isinstance(trainer.train_dataloader, WholeEpochs):
-                steps *= len(trainer.train_dataloader.bounds)
-            self._bar = bar(int(steps) if steps < float("inf") else None, " steps")
-            self._bar.update(trainer.global_step)
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert self._bar is not None
-        self._bar.set_description(f"epoch {trainer.current_epoch + 1}", refresh=False)
+            self._bar = bar(trainer.max_epochs, " epochs")
+            self._bar.update(trainer.current_epoch)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        assert self._bar is not None
-        self._bar.update(trainer.global_step - self._bar.n)
+        """A long epoch moves the bar too."""
+        n_batches = trainer.num_training_batches
+        if not self._shared and self._bar is not None and 1 < n_batches < float("inf"):
+            self._bar.update(1 / n_batches)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self._bar is not None
-        metrics = trainer.callback_metrics
+        assert isinstance(pl_module, TrainingModule)
+        if self._shared:
+            self._bar.update(len(pl_module.outcomes.active))
+            return
+        metrics = pl_module.records.last()
         losses = {name: f"{metrics[name]:.4f}" for name in SHOWN if name in metrics}
         self._bar.set_postfix(losses, refresh=False)
+        self._bar.update(trainer.current_epoch + 1 - self._bar.n)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._close()
@@ -74,25 +80,5 @@ class TrainingProgress(ProgressBar):
         self._close()
 
     def _close(self) -> None:
-        if self._bar is not None:
+        if self._bar is not None and not self._shared:
             self._bar.close()
-
-
-class SweepProgress(ProgressBar):
-    """One bar for all runs of a sweep, in epochs of a run; it lives longer than a Trainer.
-
-    Args:
-        shared: the sweep's bar.
-        n_runs: runs in the stack of this Trainer.
-    """
-
-    def __init__(self, shared: tqdm, n_runs: int) -> None:
-        super().__init__()
-        self._bar = shared
-        self._n_runs = n_runs
-
-    def disable(self) -> None:
-        """The shared bar stays as it is."""
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._bar.update(self._n_runs)

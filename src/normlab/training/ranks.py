@@ -8,44 +8,36 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
-
-from normlab.data.module import TableDataModule
-from normlab.model.classifier import Classifier
+from torch import Tensor, distributed
+from torch.nn import functional as F
 
 GRACE_SECONDS = 5.0  # for processes that were asked to end
 
 
-def fit_on_ranks(
-    data: TableDataModule, model: Classifier, trainer: Trainer, path: Path | None = None
-) -> int:
-    """`trainer.fit` over processes; returns the number of epochs that were trained.
+@contextmanager
+def on_ranks(trainer: Trainer) -> Iterator[None]:
+    """Around a `trainer.fit` over processes.
 
-    Args:
-        path: of the checkpoint to go on from; None from the start.
-
-    In every process that was here before, `model.best` then holds the best weights: under
-    ddp_fork and ddp_spawn a process that did not train itself.
+    Afterwards the module's `outcomes` in every process that was here before are those of the
+    training: under ddp_fork and ddp_spawn these did not train themselves.
     """
     handover = Handover()
     trainer.callbacks.append(handover)  # type: ignore[attr-defined]
     try:
         with _threads(trainer), _children_ended(trainer):
-            trainer.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
+            yield
     finally:
         trainer.callbacks.remove(handover)  # type: ignore[attr-defined]
+    module: Any = trainer.lightning_module
     if forks(trainer):
-        trainer.precision_plugin.convert_module(model)  # as it was in the children
-    handed: Any = trainer.callback_metrics.pop(Handover.KEY)
-    model.best.load_state_dict(handed["best"])
-    model.diverged = handed["diverged"]
-    return handed["epochs"]
+        trainer.precision_plugin.convert_module(module)  # as it was in the children
+    module.outcomes.load_state_dict(trainer.callback_metrics.pop(Handover.KEY))
 
 
 def forks(trainer: Trainer) -> bool:
@@ -71,13 +63,26 @@ class Handover(Callback):
             signal.signal(signal.SIGTERM, self._sigterm)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, Classifier)
-        handed: Any = {
-            "best": pl_module.best.state_dict(),
-            "epochs": trainer.current_epoch,
-            "diverged": pl_module.diverged,
-        }
-        trainer.callback_metrics[self.KEY] = handed
+        module: Any = pl_module
+        trainer.callback_metrics[self.KEY] = module.outcomes.state_dict()
+
+
+def gathered(outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The outputs (1, n) and labels (1, n) that all processes have seen; one may have none."""
+    dtype = torch.promote_types(outputs.dtype, torch.float32)  # as the metrics have it
+    seen = torch.cat([outputs.to(dtype), labels.to(dtype)])
+    n_rows = torch.tensor([outputs.shape[-1]], device=seen.device)
+    sizes = [int(n) for n in _from_all_ranks(n_rows)]
+    # Tensors of one shape alone can be gathered.
+    padded = _from_all_ranks(F.pad(seen, (0, max(sizes) - outputs.shape[-1])))
+    joined = torch.cat([rank[:, :n] for rank, n in zip(padded, sizes, strict=True)], 1)
+    return joined[:1], joined[1:]
+
+
+def _from_all_ranks(mine: Tensor) -> list[Tensor]:
+    every = [torch.empty_like(mine) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(every, mine)
+    return every
 
 
 @contextmanager

@@ -1,19 +1,18 @@
-"""What a run came to: the figures of result.json."""
+"""What runs came to: the figures of result.json."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
-from normlab.data.batches import Batch
-from normlab.data.module import TableDataModule
-from normlab.model.metrics import METRICS, binary_metrics, label_entropy
+from normlab.data.serve.module import TableDataModule
 from normlab.model.network import Network
-from normlab.model.outputs import Outputs
-from normlab.model.threshold import decision_thresholds
+from normlab.model.tasks import Task
+from normlab.model.thresholds import decision_thresholds
+from normlab.training.outputs import Outputs
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Result:
         label_entropy: loss of a model that ignores its input, in nats, on the training labels.
         threshold: inputs at which the decision changes, in the raw unit; None for several inputs.
         epochs: number of epochs trained.
-        seconds: duration of the training.
+        seconds: duration of the training; of runs that train together, a run's share.
         rows_per_second: training rows passed in a second, validation and logging included.
         diagnosis: `diagnosis.conclusion`; None where it is switched off.
         diverged: how, where the loss turned nan or infinite and ended the run; else None.
@@ -48,38 +47,49 @@ class Result:
         return asdict(self)
 
 
+@torch.no_grad()
 def measure(
     network: Network,
     data: TableDataModule,
+    task: Task,
     *,
-    epochs: int,
+    epochs: Sequence[int],
     seconds: float,
-    checkpoint: str | None = None,
-) -> Result:
-    """Evaluates a trained network, which is left in evaluation mode, on all splits."""
+) -> list[Result]:
+    """Evaluates the runs of a network, which is left in evaluation mode, on all splits.
+
+    Args:
+        epochs: that each run was trained for.
+        seconds: of each.
+    """
     network.eval()
-    device = next(network.parameters()).device
-    parts = {}
-    for name in ("train", "val", "test"):
-        present = len(getattr(data.split, name)) > 0
-        parts[name] = evaluate(network, data.chunks(name, device)) if present else None
-    return Result(
-        checkpoint=checkpoint,
-        **parts,
-        label_entropy=label_entropy(data.train_labels),
-        threshold=decision_thresholds(network, data.sampled_rows()),
-        epochs=epochs,
-        seconds=seconds,
-        rows_per_second=epochs * len(data.split.train) / seconds,
-    )
+    parts = {part: _evaluate(network, data, task, part) for part in ("train", "val", "test")}
+    thresholds = None
+    if network.n_columns == 1:
+        sampled = torch.stack([run.sampled_rows() for run in data.runs])
+        thresholds = decision_thresholds(network, sampled)
+    n_train = data.n_rows("train")
+    return [
+        Result(
+            checkpoint=None,
+            **{part: figures[i] for part, figures in parts.items()},
+            label_entropy=task.guess_loss(run.train_labels),
+            threshold=None if thresholds is None else thresholds[i],
+            epochs=epochs[i],
+            seconds=seconds,
+            rows_per_second=epochs[i] * n_train / seconds,
+        )
+        for i, run in enumerate(data.runs)
+    ]
 
 
-@torch.no_grad()
-def evaluate(network: Network, batches: Iterable[Batch]) -> dict[str, float]:
-    """Metrics by name over all of some rows (n, features) and labels (n,)."""
+def _evaluate(network: Network, data: TableDataModule, task: Task, part: str) -> list[Any]:
+    """The metrics by name of each run on a part; None where the part is empty."""
+    if not data.n_rows(part):
+        return [None] * len(data.runs)
     dtype = next(network.parameters()).dtype
-    outputs = Outputs()
-    for rows, labels in batches:
-        outputs.append(network(rows.to(dtype)), labels.to(dtype))
-    values = binary_metrics(*outputs.joined()).tolist()
-    return dict(zip(METRICS, values, strict=True))
+    outputs = Outputs(data.n_rows(part))
+    for rows, labels in data.evaluation(part):
+        outputs.add(network(rows.to(dtype)), labels.to(dtype))
+    values = task.evaluate(*outputs.joined()).tolist()
+    return [dict(zip(task.metrics, own, strict=True)) for own in values]

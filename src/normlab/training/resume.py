@@ -1,7 +1,9 @@
-"""Where a run goes on: what its last checkpoint must hold, and the folder as it was then."""
+"""Where runs go on: what their last checkpoint must hold, and the folders as they were then."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,30 +11,25 @@ from typing import Any
 from torch import Tensor
 
 from normlab.errors import UserError
-from normlab.model.checkpoint import describe, read_checkpoint
-from normlab.model.classifier import Classifier
-from normlab.training.run_folder import RunFolder
+from normlab.model.checkpoint import read_checkpoint
 
-ENTRY = "run"  # of last.ckpt: what goes on beside the training's own state
-HOLDS = (ENTRY, "best", "loops", "state_dict", "optimizer_states", "lr_schedulers", "callbacks")
-
-
-def run_entry(folder: RunFolder, seconds: float, stopped: bool) -> dict[str, Any]:
-    """The entry of a checkpoint that is about to be written, of a folder that was flushed.
-
-    Args:
-        seconds: that the run has trained for.
-        stopped: whether it has come to its end before `max_epochs`.
-    """
-    return {"seconds": seconds, "stopped": stopped, "lengths": folder.lengths()}
+ENTRY = "runs"  # of last.ckpt: whose it is
+HOLDS = (ENTRY, "outcomes", "loops", "state_dict", "optimizer_states", "callbacks")
 
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """A checkpoint to go on from: read, and of a run of this program."""
+    """A last.ckpt to go on from: read, and of runs of this program.
+
+    Attributes:
+        path: of the file.
+        checkpoint: its content.
+        folders: of the runs, in the order of the axis of runs.
+    """
 
     path: Path
     checkpoint: dict[str, Any]
+    folders: list[Path]
 
     @classmethod
     def read(cls, path: Path) -> ResumePoint:
@@ -41,20 +38,43 @@ class ResumePoint:
         Raises:
             UserError: where the file is damaged, of another version, not ours, or of weights alone.
         """
-        point = cls(path, read_checkpoint(path))
-        missing = [name for name in HOLDS if name not in point.checkpoint]
+        checkpoint = read_checkpoint(path)
+        missing = [name for name in HOLDS if name not in checkpoint]
         if missing:
             raise UserError(
                 f"{path} holds no state of a training to go on from (no {', '.join(missing)}): "
                 "a run goes on from its last.ckpt"
             )
         try:
-            lengths = point.lengths
-            if point.epochs < 0 or point.seconds < 0 or not all(n >= 0 for n in lengths.values()):
+            names = checkpoint[ENTRY]["folders"]
+            folders = [Path(os.path.normpath(path.parent / name)) for name in names]
+            point = cls(path, checkpoint, folders)
+            lengths = [n for run in range(len(folders)) for n in point.lengths(run).values()]
+            if point.epochs < 0 or point.seconds < 0 or not all(n >= 0 for n in lengths):
                 raise ValueError("a number below 0")
-        except (KeyError, TypeError, ValueError, AttributeError):
+            point._check_shapes()
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
             raise UserError(f"{path} is a damaged checkpoint") from None
         return point
+
+    def _check_shapes(self) -> None:
+        """Refuses tensors of other numbers of runs than the file names.
+
+        Raises:
+            ValueError, AttributeError: in that case.
+        """
+        outcomes, n_runs = self.checkpoint["outcomes"], len(self.folders)
+        active = outcomes["active"].tolist()
+        state = self.checkpoint["state_dict"].values()
+        all_runs = [value for name, value in outcomes.items() if isinstance(value, Tensor)]
+        all_runs = [*outcomes["best"].values(), *(v for v in all_runs if v is not outcomes["active"])]
+        if (
+            {len(value) for value in state} != {len(active)}
+            or {len(value) for value in all_runs} != {n_runs}
+            or len(outcomes["diverged"]) != n_runs
+            or not all(0 <= run < n_runs for run in active)
+        ):
+            raise ValueError("numbers of runs")
 
     @property
     def epochs(self) -> int:
@@ -67,12 +87,12 @@ class ResumePoint:
 
     @property
     def stopped(self) -> bool:
-        """Whether the run has stopped early."""
-        return bool(self.checkpoint[ENTRY]["stopped"])
+        """Whether all runs have stopped early."""
+        return bool(self.checkpoint["outcomes"]["stopped"].all())
 
-    @property
-    def lengths(self) -> dict[str, int]:
-        return dict(self.checkpoint[ENTRY]["lengths"])
+    def lengths(self, run: int) -> dict[str, int]:
+        """Of a run's files that grow, as `RunFolder.lengths` gave them."""
+        return dict(self.checkpoint[ENTRY]["lengths"][run])
 
     def check_epochs(self, max_epochs: int, finished: bool) -> None:
         """Refuses where nothing is left to train.
@@ -98,26 +118,29 @@ class ResumePoint:
             )
 
     def complete(self, max_epochs: int) -> bool:
-        """Whether all epochs are trained: only the result is left to be written."""
+        """Whether all epochs are trained: only the results are left to be written."""
         return self.stopped or self.epochs >= max_epochs
 
-    def check_model(self, model: Classifier) -> None:
-        """Refuses a checkpoint of other columns, another network or other data.
+    def check_networks(
+        self, descriptions: Sequence[dict[str, Any]], state: dict[str, Tensor]
+    ) -> None:
+        """Refuses a checkpoint of other columns, other networks or other data.
 
         Args:
-            model: as the settings and the data make it.
+            descriptions: of the runs' networks, as the settings and the data make them.
+            state: the state_dict of the network of all runs.
 
         Raises:
             UserError: saying what differs.
         """
-        here, there = describe(model.network, model.schema), self.checkpoint["normlab"]
-        if here != there:
-            other = "other columns" if here["schema"] != there.get("schema") else "another network"
-            raise UserError(f"{self.path} is a checkpoint of {other} than the run's")
-        state = self.checkpoint["state_dict"]
-        expected = {name: value.shape for name, value in model.state_dict().items()}
-        if not isinstance(state, dict) or expected != {
-            name: value.shape if isinstance(value, Tensor) else None
-            for name, value in state.items()
+        stored = self.checkpoint[ENTRY]["networks"]
+        for here, there in zip(descriptions, stored, strict=True):
+            if here != there:
+                columns = here["schema"] != there.get("schema")
+                other = "other columns" if columns else "another network"
+                raise UserError(f"{self.path} is a checkpoint of {other} than the run's")
+        held = self.checkpoint["outcomes"]["best"]
+        if {name: value.shape for name, value in state.items()} != {
+            name: value.shape for name, value in held.items()
         }:
             raise UserError(f"{self.path} is a damaged checkpoint: it holds other weights")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from normlab.data.module import TableDataModule
+from normlab.data.serve.module import TableDataModule
 from normlab.data.schema import Column, Schema
 from normlab.data.table import Table
 from normlab.model.encoder import Encoder

@@ -7,7 +7,7 @@ import time
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from normlab.data.module import TableDataModule
+from normlab.data.serve.module import TableDataModule
 from normlab.insight.pictures.dashboard import draw_epoch
 from normlab.insight.pictures.sample import Sample, sample_of
 from normlab.model.classifier import Classifier

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from normlab.config import Settings
-from normlab.data.module import TableDataModule
+from normlab.data.serve.module import TableDataModule
 from normlab.insight.pictures.texts import Section, after_training, before_training
 from normlab.model.network import Network
 from normlab.training.events import figure, text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from normlab.data.module import TableDataModule
+from normlab.data.serve.module import TableDataModule
 from normlab.insight.pictures.decision_tiles import decision_tile
 from normlab.insight.pictures.sample import Sample, logits, probabilities
 from normlab.insight.pictures.score_tiles import (

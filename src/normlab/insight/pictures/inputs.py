@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from normlab.data.module import TableDataModule
+from normlab.data.serve.module import TableDataModule
 from normlab.model.network import Network
 
 MOST_ROWS = 20_000

@@ -9,7 +9,7 @@ import yaml
 from torch import nn
 
 from normlab.config import Settings
-from normlab.data.module import TableDataModule
+from normlab.data.serve.module import TableDataModule
 from normlab.data.schema import Schema
 from normlab.diagnosis.text import diagnosis_text
 from normlab.insight.markdown import marked, pipes

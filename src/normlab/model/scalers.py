@@ -1,24 +1,24 @@
-"""Normalizations that are one affine map a column, and the same after a logarithm.
+"""Normalizations that are one affine map a column, the same after a logarithm, and all names.
 
-Those of the first kind differ in their statistics alone, so runs under any mixture of them can
-be stacked and trained as one.
+The affine ones differ in their statistics alone, so runs under any mixture of them train as one.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from normlab.data.moments import Moments
-from normlab.data.rows import Rows, RowsInMemory
-from normlab.model.normalizer import Normalizer, column_quantiles
+from normlab.data.serve.rows import Rows, RowsInMemory
+from normlab.model.quantile import Quantile
+from normlab.model.scaler import Scaler, column_quantiles
 
 
-class AffineNormalizer(Normalizer):
-    """y = (x - shift) / scale, with shift in raw units and scale > 0, both (features,)."""
+class AffineScaler(Scaler):
+    """y = (x - shift) / scale, with shift in raw units and scale > 0, both (runs, features)."""
 
     family = "affine"
     shift: Tensor
@@ -26,8 +26,8 @@ class AffineNormalizer(Normalizer):
 
     def __init__(self, n_features: int) -> None:
         super().__init__(n_features)
-        self.register_buffer("shift", torch.zeros(n_features))
-        self.register_buffer("scale", torch.ones(n_features))
+        self.register_buffer("shift", torch.zeros(1, n_features))
+        self.register_buffer("scale", torch.ones(1, n_features))
 
     @abstractmethod
     def statistics(self, rows: Rows) -> tuple[Tensor, Tensor]:
@@ -46,14 +46,14 @@ class AffineNormalizer(Normalizer):
     def forward(self, rows: Tensor) -> Tensor:
         # Not x * a + b: a difference of near numbers is exact (Sterbenz), so a spread of 1
         # around 1e6 keeps all its digits.
-        return saturate(saturate(rows - self.shift) / self.scale)
+        return saturate(saturate(rows - self.shift[:, None]) / self.scale[:, None])
 
     def inverse(self, rows: Tensor) -> Tensor:
-        return saturate(rows * self.scale + self.shift)
+        return saturate(rows * self.scale[:, None] + self.shift[:, None])
 
 
 @final
-class Raw(AffineNormalizer):
+class Raw(AffineScaler):
     """The identity: rows stay in raw units, to the bit."""
 
     name = "none"
@@ -64,7 +64,7 @@ class Raw(AffineNormalizer):
 
 
 @final
-class Center(AffineNormalizer):
+class Center(AffineScaler):
     """Mean 0, in the raw unit."""
 
     name = "center"
@@ -75,7 +75,7 @@ class Center(AffineNormalizer):
 
 
 @final
-class Standardize(AffineNormalizer):
+class Standardize(AffineScaler):
     """Mean 0 and population standard deviation 1, as scikit-learn's StandardScaler."""
 
     name = "standardize"
@@ -85,7 +85,7 @@ class Standardize(AffineNormalizer):
 
 
 @final
-class MinMax(AffineNormalizer):
+class MinMax(AffineScaler):
     """The training range to [0, 1], as scikit-learn's MinMaxScaler.
 
     A range wider than the dtype's largest number is taken as that number, and saturates.
@@ -101,7 +101,7 @@ class MinMax(AffineNormalizer):
 
 
 @final
-class Robust(AffineNormalizer):
+class Robust(AffineScaler):
     """Median 0 and interquartile range 1, as scikit-learn's RobustScaler.
 
     Where more than half of a column is one value its interquartile range may be 0 although the
@@ -120,7 +120,7 @@ class Robust(AffineNormalizer):
 
 
 @final
-class Log1p(Normalizer):
+class Log1p(Scaler):
     """sign(x) log(1 + |x|), then standardized: for columns that span orders of magnitude.
 
     The shift is learnt from the logarithms in the buffers' dtype, as `forward` computes them,
@@ -145,6 +145,29 @@ class Log1p(Normalizer):
         return saturate(logs.sign() * logs.abs().expm1())
 
 
+SCALERS: dict[str, type[Scaler]] = {
+    "none": Raw,
+    "center": Center,
+    "standardize": Standardize,
+    "minmax": MinMax,
+    "robust": Robust,
+    "log1p": Log1p,
+    "quantile": Quantile,
+    "batchnorm": Raw,  # a layer of the network normalizes, so its rows arrive raw
+}
+
+
+def make_scaler(name: str, n_features: int, **options: Any) -> Scaler:
+    """An unfitted scaler of one run; the options are its class's own (`n_quantiles` of quantile).
+
+    Raises:
+        ValueError: no scaler has this name.
+    """
+    if name not in SCALERS:
+        raise ValueError(f"no normalization is named {name!r}; known: {', '.join(SCALERS)}")
+    return SCALERS[name](n_features, **options)
+
+
 def mean_and_std(rows: Rows) -> tuple[Tensor, Tensor]:
     """Mean and population standard deviation (features,) of rows (n, features), in one pass.
 
@@ -164,10 +187,10 @@ def mean_and_std(rows: Rows) -> tuple[Tensor, Tensor]:
 
 
 def mean_and_std_of(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """As `mean_and_std`, of rows in one tensor."""
-    low = rows.amin(dim=0)
+    """As `mean_and_std`, of rows (..., n, features) in one tensor."""
+    low = rows.amin(dim=-2, keepdim=True)
     above = rows - low
-    return low + above.mean(dim=0), above.std(dim=0, correction=0)
+    return low.squeeze(-2) + above.mean(dim=-2), above.std(dim=-2, correction=0)
 
 
 def signed_log1p(rows: Tensor) -> Tensor:

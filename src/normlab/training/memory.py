@@ -7,7 +7,9 @@ import os
 
 import torch
 
-from normlab.training.stacked.member import Member
+from normlab.data.memory import free_memory as free_memory_here
+from normlab.data.serve.module import SplitTable
+from normlab.model.network import Network
 
 SHARE = 0.5  # of the memory that is free, which others may want too
 OBJECTS = 400_000  # bytes of Python objects a run: modules, folder, settings (measured)
@@ -15,13 +17,12 @@ LARGEST = 2**23  # numbers in an activation; see `keep_freed_memory`
 COPIES = 8  # of a run's weights: themselves, gradient, two moments, best, temporaries
 
 
-def runs_that_fit(member: Member, device: torch.device) -> int:
+def runs_that_fit(network: Network, data: SplitTable, device: torch.device) -> int:
     """An estimate from one run of how many like it may train at once; at least 1."""
-    network = member.classifier.network
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
-    split = member.data.split
+    split = data.split
     n_train, n_val = len(split.train), len(split.val)
-    batch = min(member.data.batch_size or n_train, n_train)
+    batch = min(data.batch_size or n_train, n_train)
     widths = sum(network.hidden) + network.n_columns + network.n_inputs + 1
     numbers = COPIES * n_parameters + 4 * max(batch, n_val) * widths + 12 * (n_train + n_val)
     fitting = int(SHARE * free_memory(device) / (8 * numbers + OBJECTS))
@@ -31,10 +32,10 @@ def runs_that_fit(member: Member, device: torch.device) -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes free on the device, or in the machine."""
+    """Bytes free on the device, or for this process."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return free_memory_here()
 
 
 def keep_freed_memory() -> None:

@@ -1,7 +1,8 @@
 """What every input normalization has in common: the abstract module, and quantiles of columns.
 
-A normalizer is a layer without parameters. It learns its statistics from the training rows once,
-before training, and keeps them as buffers, so that they travel inside the network's state_dict.
+A scaler is a layer without parameters. It learns its statistics from the training rows once, before
+training, and keeps them as buffers with a leading axis of runs, so that they travel inside the
+network's state_dict.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from normlab.data.rows import Rows, as_rows
+from normlab.data.serve.rows import Rows, as_rows
 
 
-class Normalizer(nn.Module, ABC):
-    """Maps each column of raw rows to values that a network learns from easily.
+class Scaler(nn.Module, ABC):
+    """Maps each column of raw rows to values that a network learns from easily, for each run.
 
-    Every finite row gives a finite result: what would overflow saturates, and a column that is
+    It is made and fitted for one run; `Network.stack` joins those of many. Every finite row gives a finite result: what would overflow saturates, and a column that is
     constant in training gives exactly 0 at that constant. A nan stays a nan.
     """
 
@@ -27,7 +28,7 @@ class Normalizer(nn.Module, ABC):
     """What a config and `settings` call this class."""
 
     family: ClassVar[str]
-    """Classes of one family have the same forward and the same buffers."""
+    """Classes of one family have the same forward and buffers: their runs share a network."""
 
     def __init__(self, n_features: int) -> None:
         super().__init__()
@@ -38,7 +39,8 @@ class Normalizer(nn.Module, ABC):
         """Learn the statistics of rows (n, features); earlier ones are forgotten.
 
         They are computed in float64 from the rows as `forward` will see them, that is in the
-        buffers' dtype, on the device of the rows; of rows on disk in passes over them.
+        buffers' dtype, on the device of the rows; of rows on disk in passes over them. For a
+        scaler of one run.
 
         Raises:
             ValueError: the rows are none, of the wrong shape, or not finite in the buffers' dtype.
@@ -66,23 +68,15 @@ class Normalizer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, rows: Tensor) -> Tensor:
-        """Raw rows (..., features) to normalized ones of the same shape."""
+        """Raw rows (runs, n, features) to normalized ones of the same shape."""
 
     @abstractmethod
     def inverse(self, rows: Tensor) -> Tensor:
-        """Normalized rows (..., features) back to raw units."""
+        """Normalized rows (runs, n, features) back to raw units."""
 
     def settings(self) -> dict[str, Any]:
-        """What `make_normalizer(**settings)` needs to build a module with buffers of this shape."""
+        """What `make_scaler(**settings)` needs to build a module with buffers of this shape."""
         return {"name": self.name, "n_features": self.n_features}
-
-    def stacking_key(self) -> tuple[str | tuple[int, ...], ...]:
-        """Normalizers with equal keys may share one `torch.func.stack_module_state`.
-
-        They have the same forward and buffers of the same names and shapes; only values differ.
-        Ask after `fit`, which may change a shape.
-        """
-        return (self.family, *(tuple(buffer.shape) for buffer in self.buffers()))
 
 
 def column_quantiles(rows: Rows, positions: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from normlab.data.batches import Batch, Share, SharedBatch, batch_bounds
+from normlab.data.serve.batches import Piece, Share, batch_bounds, groups_of_batches
 from normlab.data.table import Table
 from normlab.seeding import Stream, epoch_seed
 
@@ -41,7 +41,7 @@ class Part:
 
     def take(
         self, places: slice | NDArray[np.integer], out: NDArray[np.float32] | None = None
-    ) -> Batch:
+    ) -> tuple[Tensor, Tensor]:
         """Rows (k, features) and labels (k,), read in the order of their places in the part.
 
         Args:
@@ -125,14 +125,14 @@ class Group:
 
 
 class DiskBatches:
-    """Serves (rows, labels), or one process's share of them, as `Batches` and `SharedBatches` do.
+    """Serves the steps of an epoch of one run, or one process's share of them, one by one.
 
     Args:
         part: the rows.
-        batch_size: rows in a batch; None for one batch of all rows.
+        batch_size: rows in a step; None for all of them.
         device: of the training.
-        sampler: gives the order of an epoch; None keeps the rows' order.
-        share: this process's; None for one process alone.
+        sampler: gives the order of an epoch.
+        share: this process's.
     """
 
     batch_sampler = None  # Lightning looks for it beside `sampler`
@@ -142,25 +142,27 @@ class DiskBatches:
         part: Part,
         batch_size: int | None,
         device: torch.device,
-        sampler: BlockOrder | None = None,
+        sampler: BlockOrder,
         share: Share | None = None,
     ) -> None:
         self.part = part
         self.bounds = batch_bounds(len(part), batch_size)
         self.device = device
         self.sampler = sampler
-        self.share = share
+        self.share = share or Share()
 
     def __len__(self) -> int:
         return len(self.bounds)
 
-    def __iter__(self) -> Iterator[Batch | SharedBatch]:
-        if self.sampler is None or len(self.bounds) == 1:
-            for start, stop in self.bounds:  # not in `memory`: whoever gets them may keep them
-                mine = slice(start, stop) if self.share is None else self.share.of(start, stop)
-                yield self._served(*self.part.take(mine), stop - start)
+    def __iter__(self) -> Iterator[Iterator[Piece]]:
+        yield from (iter([piece]) for piece in self.pieces())
+
+    def pieces(self) -> Iterator[Piece]:
+        """A piece for each step, in the order that `sampler` has been set to."""
+        if len(self.bounds) == 1:
+            yield self._served(*self.part.take(self.share.of(*self.bounds[0])), self.bounds[0])
             return
-        cuts = _groups_of(self.bounds, GROUP_BLOCKS * self.sampler.block_rows)
+        cuts = groups_of_batches(self.bounds, GROUP_BLOCKS * self.sampler.block_rows)
         groups = self.sampler.groups([(cut[0][0], cut[-1][1]) for cut in cuts])
         pairs = pairwise(chain(groups, [Group([], np.empty(0, np.int64))]))
         # One piece of memory for all groups: pieces that come and go leave gaps in the heap.
@@ -175,12 +177,11 @@ class DiskBatches:
         group: Group,
         following: Group,
         memory: NDArray[np.float32],
-    ) -> Iterator[Batch | SharedBatch]:
+    ) -> Iterator[Piece]:
         first = bounds[0][0]
-        slices = [slice(start - first, stop - first) for start, stop in bounds]
+        slices = [self.share.of(start - first, stop - first) for start, stop in bounds]
         places, order = group.places(), group.order
-        if self.share is not None:  # the group's rows of this process alone are read
-            slices = [self.share.of(part.start, part.stop) for part in slices]
+        if self.share.n_ranks > 1:  # the group's rows of this process alone are read
             mine = np.concatenate([order[part] for part in slices])
             read = np.sort(mine)
             places, order = places[read], np.searchsorted(read, mine)
@@ -189,26 +190,15 @@ class DiskBatches:
             self.part.announce(*run)
         served = torch.from_numpy(order)
         stops = np.cumsum([part.stop - part.start for part in slices]).tolist()
-        for (start, stop), begin, end in zip(bounds, [0, *stops], stops, strict=False):
+        for batch, begin, end in zip(bounds, [0, *stops], stops, strict=False):
             chosen = served[begin:end]
-            yield self._served(rows[chosen], labels[chosen], stop - start)
+            yield self._served(rows[chosen], labels[chosen], batch)
 
-    def _served(self, rows: Tensor, labels: Tensor, n_rows: int) -> Batch | SharedBatch:
-        """On the device, with the weight of `SharedBatches` where the batch is shared."""
+    def _served(self, rows: Tensor, labels: Tensor, batch: tuple[int, int]) -> Piece:
         rows, labels = rows.to(self.device), labels.to(self.device)
-        return (rows, labels) if self.share is None else (rows, labels, self.share.n_ranks / n_rows)
+        return Piece(rows[None], labels[None], self.share.steps([batch]))
 
 
 def block_order(table: Table, n_rows: int, seed: int) -> BlockOrder:
     """Blocks of `BLOCK_BYTES` of a part of a table."""
     return BlockOrder(n_rows, seed, max(1, BLOCK_BYTES // (4 * table.rows.shape[1])))
-
-
-def _groups_of(bounds: Sequence[tuple[int, int]], n_rows: int) -> list[list[tuple[int, int]]]:
-    """Batches that follow each other, as many as come to `n_rows`; at least one."""
-    groups: list[list[tuple[int, int]]] = []
-    for start, stop in bounds:
-        if not groups or stop - groups[-1][0][0] > n_rows:
-            groups.append([])
-        groups[-1].append((start, stop))
-    return groups

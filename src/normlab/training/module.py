@@ -1,0 +1,317 @@
+"""The LightningModule: how the runs of a network learn.
+
+Rows in, logits out, the losses of all runs summed, one step of the optimizer: no weight of a run is
+in another's loss, so their gradients are those of the runs by themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from normlab.config.model import SchedulerSettings
+from normlab.data.serve.batches import Piece
+from normlab.data.serve.module import TableDataModule
+from normlab.model.network import Network
+from normlab.model.tasks import Binary, Task
+from normlab.seeding import Stream, epoch_seed
+from normlab.training.divergence import explain
+from normlab.training.epochs import Records
+from normlab.training.optimizer import RunsOptimizer, scheduled_rates
+from normlab.training.outcomes import Outcomes
+from normlab.training.outputs import Outputs
+from normlab.training.ranks import gathered
+
+KEPT_NUMBERS = 2**22  # of validation inputs that are kept from epoch to epoch, 16 MB
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one run learns.
+
+    Attributes:
+        optimizer: "adam", "adamw" or "sgd".
+        lr, weight_decay: learning rate and L2 penalty (decoupled for adamw).
+        momentum: of sgd.
+        scheduler: of the learning rate, in epochs.
+        weight: of the rows of class 1 in the training loss.
+        seed: makes dropout.
+        patience, min_delta: of early stopping; a patience of None never stops.
+    """
+
+    optimizer: str
+    lr: float
+    scheduler: SchedulerSettings
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    weight: float = 1.0
+    seed: int = 0
+    patience: int | None = None
+    min_delta: float = 0.0
+
+
+class Watch(Protocol):
+    """What is looked at now and then beside the losses; see `diagnosis.watch`."""
+
+    def look(
+        self, network: Network, runs: Tensor, epoch: int, max_epochs: int, losses: Tensor
+    ) -> tuple[list[str], Tensor]: ...
+
+
+class TrainingModule(LightningModule):
+    """Trains the runs of a network on (rows, labels); a run that has ended leaves it.
+
+    At each epoch's end it validates and records, for every run, loss, accuracy and AUROC of both
+    splits and the learning rate. The training figures are those of the epoch's own forward
+    passes, in training mode and unweighted. Where several processes train (DDP), the figures are
+    those of the rows of all of them, and the same in each.
+
+    Args:
+        network: of all runs, fitted.
+        data: of the same runs.
+        recipes: of the same runs; of one optimizer and one way of stopping.
+        task: what the outputs mean.
+        watch: looks at gradients and units; None does not.
+
+    Attributes:
+        network: of the runs that still train.
+        outcomes: of all runs.
+        records: of the epochs, until they are written.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        data: TableDataModule,
+        recipes: Sequence[Recipe],
+        task: Task | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.data = data
+        self.recipes = list(recipes)
+        self.task = task or Binary()
+        self.watch = watch
+        self.outcomes = Outcomes(network, recipes[0].patience, recipes[0].min_delta)
+        self.records = Records()
+        self._train = Outputs(data.n_rows("train"))
+        self._val = Outputs(data.n_rows("val"))
+        self._prepared: tuple[Piece, Tensor, Tensor] | None = None
+        self._val_batches: list[tuple[Tensor, Tensor]] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the name of each hook that it calls on the module, some forty times a
+        # step, and nn.Module would look whether it is a parameter: a fifth of a small step.
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Logits (runs, n) of raw rows (runs, n, columns)."""
+        return self.network(rows)
+
+    def configure_optimizers(self) -> RunsOptimizer:
+        recipes = [self.recipes[run] for run in self.outcomes.active.tolist()]
+        return RunsOptimizer(
+            list(self.network.parameters()),
+            recipes[0].optimizer,
+            [recipe.lr for recipe in recipes],
+            [recipe.weight_decay for recipe in recipes],
+            [recipe.momentum for recipe in recipes],
+        )
+
+    def training_step(self, pieces: Iterator[Piece], batch_idx: int) -> Tensor:
+        """All steps that are served at once; the last one is left to Lightning."""
+        optimizer, loss = self._optimizer, None
+        for inputs, labels, factor in self._steps(pieces):
+            if loss is not None:
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            outputs = self.network.logits(inputs)
+            self._train.add(outputs.detach(), labels)
+            loss = self.task.losses(outputs, labels, self._weight).sum() * factor
+        assert loss is not None
+        return loss
+
+    def _steps(self, pieces: Iterator[Piece]) -> Iterator[tuple[Tensor, Tensor, float]]:
+        """Inputs (runs, inputs, b), labels (runs, b) and the factor of the loss of each step."""
+        for piece in pieces:
+            if self._prepared is None or self._prepared[0] is not piece:
+                labels = piece.labels.to(self._like.dtype)
+                self._prepared = piece, self.network.inputs(piece.rows.to(self._like)), labels
+            _, inputs, labels = self._prepared
+            for start, stop, factor in piece.steps:
+                yield inputs[:, :, start:stop], labels[:, start:stop], factor
+
+    def on_fit_start(self) -> None:
+        epochs = self.trainer.max_epochs
+        assert epochs is not None
+        known: dict[tuple[float, str], list[float]] = {}
+        for recipe in self.recipes:
+            key = recipe.lr, repr(recipe.scheduler)
+            if key not in known:
+                known[key] = scheduled_rates(recipe.lr, recipe.scheduler, epochs)
+        rates = [known[recipe.lr, repr(recipe.scheduler)] for recipe in self.recipes]
+        self._rates = torch.tensor(rates, dtype=torch.float64)  # (runs, epochs)
+
+    def on_train_start(self) -> None:
+        self.outcomes.to(self._like)
+        self._weigh()
+        if len(self.outcomes.active) < len(self.recipes):  # others had ended before
+            self._batches.keep(self.outcomes.active.to(self.device))
+
+    def on_train_epoch_start(self) -> None:
+        epoch, active = self.current_epoch, self.outcomes.active
+        self._optimizer.lr = self._rates[active, epoch].to(self._optimizer.lr)[:, None]
+        if self.network.dropout > 0:
+            rank, seeds = self.trainer.global_rank, [self.recipes[run].seed for run in active]
+            self.network.seed_dropout(
+                [epoch_seed(seed, epoch, Stream.DROPOUT, rank) for seed in seeds]
+            )
+
+    @torch.no_grad()
+    def on_train_epoch_end(self) -> None:
+        epoch, active = self.current_epoch + 1, self.outcomes.active
+        validation_loss = self._validate()
+        names, values = self._metrics()
+        finite = self._finite(names, values)
+        self._note_diverged(finite, names, values)
+        if self.watch is not None:
+            losses = values[:, names.index("train/loss")]
+            last = self.trainer.max_epochs or epoch
+            more, looked = self.watch.look(self.network, active, epoch, last, losses)
+            names, values = names + more, torch.cat([values, looked], 1)
+        self.records.add(epoch, names, values, active)
+        self._train.clear()
+        self._val.clear()
+        goes_on = self.outcomes.update(
+            self.network, epoch, validation_loss, finite, self.data.n_rows("val") > 0
+        )
+        if not goes_on.all():
+            self._keep(goes_on)
+
+    def _validate(self) -> Tensor:
+        """The trained loss of the validation rows (runs,), float64 on the CPU; nan where none."""
+        if not self.data.n_rows("val"):
+            return torch.full((len(self.outcomes.active),), math.nan, dtype=torch.float64)
+        self.network.eval()
+        with self.trainer.precision_plugin.val_step_context():
+            for inputs, labels in self._validation():
+                self._val.add(self.network.logits(inputs), labels)
+        self.network.train()
+        outputs, labels = self._of_all_ranks(*self._val.joined())
+        weight = self._weight
+        return self.task.losses(outputs, labels, weight).mean(-1).double().cpu()
+
+    def _validation(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and labels of the validation rows; few are prepared once for all epochs."""
+        if self._val_batches is not None:
+            yield from self._val_batches
+            return
+        kept = []
+        size = len(self.outcomes.active) * self.data.n_rows("val") * self.network.n_inputs
+        for rows, labels in self.data.evaluation("val", self.outcomes.active, shared=True):
+            batch = self.network.inputs(rows.to(self._like)), labels.to(self._like.dtype)
+            if size <= KEPT_NUMBERS:
+                kept.append(batch)
+            yield batch
+        self._val_batches = kept or None
+
+    def _metrics(self) -> tuple[list[str], Tensor]:
+        """The names of an epoch's metrics, and their values, float64 (runs, names) on the CPU."""
+        rates = self._rates[self.outcomes.active, self.current_epoch, None]
+        names, columns = ["lr"], [rates]
+        for split, outputs in (("train", self._train), ("val", self._val)):
+            if self.data.n_rows(split):
+                values = self.task.evaluate(*self._of_all_ranks(*outputs.joined()))
+                names += [f"{split}/{metric}" for metric in self.task.metrics]
+                columns.append(values.double().cpu())
+        return names, torch.cat(columns, 1)
+
+    def _of_all_ranks(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        several = self.trainer.world_size > 1
+        return gathered(outputs, labels) if several else (outputs, labels)
+
+    def _finite(self, names: list[str], values: Tensor) -> Tensor:
+        """Whether each run's losses are numbers (runs,), and so the weights of the last of them."""
+        losses = [names.index(name) for name in ("train/loss", "val/loss") if name in names]
+        finite = values[:, losses].isfinite().all(1)
+        if not self.data.n_rows("val"):
+            for parameter in self.network.parameters():
+                finite &= parameter.flatten(1).isfinite().all(1).cpu()
+        return finite
+
+    def _note_diverged(self, finite: Tensor, names: list[str], values: Tensor) -> None:
+        for place in (~finite).nonzero().flatten().tolist():
+            run = int(self.outcomes.active[place])
+            record = dict(zip(names, values[place].tolist(), strict=True))
+            outputs, labels = (part[place : place + 1] for part in self._train.joined())
+            losses = self.task.losses(outputs, labels, None)[0]
+            self.outcomes.diverged[run] = explain(
+                self.network.of_runs([place]),
+                self.data.runs[run].table.schema,
+                self._batches.pieces(),
+                place,
+                losses,
+                self._train.stops,
+                record,
+                self.current_epoch,
+            )
+
+    def _keep(self, goes_on: Tensor) -> None:
+        """Lets the other runs leave."""
+        if not goes_on.any():
+            self.trainer.should_stop = True
+            return
+        self.outcomes.active = self.outcomes.active[goes_on]
+        runs = goes_on.nonzero().flatten().to(self.device)
+        self._optimizer.keep(runs)
+        self.network.keep_statistics(runs)
+        self._batches.keep(runs)
+        self._weigh()
+        self._prepared = self._val_batches = None
+        self._train.release()
+        self._val.release()
+
+    def _weigh(self) -> None:
+        """The classes' weights (runs, 1) of the runs that train; none is cheaper than one of 1."""
+        weights = [self.recipes[run].weight for run in self.outcomes.active.tolist()]
+        if all(weight == 1 for weight in weights):
+            self._weight = None
+        else:
+            self._weight = torch.tensor(weights, dtype=self._like.dtype, device=self.device)[:, None]
+
+    @property
+    def _optimizer(self) -> RunsOptimizer:
+        optimizer = self.trainer.optimizers[0]
+        assert isinstance(optimizer, RunsOptimizer)
+        return optimizer
+
+    @property
+    def _batches(self) -> Any:
+        """What serves the training rows: `Batches` or `DiskBatches`."""
+        return self.trainer.train_dataloader
+
+    @property
+    def _like(self) -> Tensor:
+        """A parameter, for its device and precision."""
+        return next(self.network.parameters())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["outcomes"] = self.outcomes.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Before Lightning has converted the module to trainer.precision, and to fewer runs.
+        prefix = "network."
+        state = checkpoint["state_dict"].items()
+        self.network.hold({name.removeprefix(prefix): value.clone() for name, value in state})
+        self.outcomes.load_state_dict(checkpoint["outcomes"])
