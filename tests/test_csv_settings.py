@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from normlab.config import Settings
-from normlab.config.data import CsvSettings
+from normlab.settings import Settings
+from normlab.settings.data import CsvSettings
 from normlab.data.columns import Selection
 from normlab.data.detection import Format
 from normlab.errors import UserError
-from normlab.loading import file_choices
+from normlab.data.load import file_choices
 from normlab.training.stacked.grouping import stacking_key
 
 Settled = Callable[..., Settings]

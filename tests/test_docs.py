@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import yaml
 
-from normlab.loading import load_table
+from normlab.data.load import load_table
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normlab import durable
-from normlab.durable import append_whole, write_durably
+from normlab.files import append_whole, write_durably
 from normlab.errors import UserError
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

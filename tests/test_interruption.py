@@ -7,7 +7,7 @@ import sys
 
 SIGNAL_IN_DEL = """
 import os, signal, time
-from normlab.interruption import Interrupted, catch_signals
+from normlab.training.signals import Interrupted, catch_signals
 
 class Slow:
     def __del__(self):

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from normlab import app
-from normlab.config import Settings
+from normlab.settings import Settings
 from normlab.data import memory
-from normlab.loading import stays_on_disk
+from normlab.data.load import stays_on_disk
 
 Train = Callable[..., Any]
 QUIET = ("trainer.enable_progress_bar=false", "trainer.max_epochs=3", "trainer.accelerator=cpu")

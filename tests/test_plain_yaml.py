@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normlab import plain_yaml
-from normlab.plain_yaml import to_yaml
+from normlab.files import to_yaml
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\t"))
 plain = st.recursive(

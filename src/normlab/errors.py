@@ -1,5 +1,10 @@
 """The one exception for what a user can mend, so that it is told apart from a defect."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """Bad input: a setting, a file, a folder. Its message says what is wrong, where, what to do.
@@ -7,3 +12,28 @@ class UserError(Exception):
     The program's doors print the message alone and exit with status 1. Any other exception is a
     defect of the program and keeps its traceback.
     """
+
+
+REFUSED = ("can't allocate memory", "out of memory")  # by torch, on the CPU and on a GPU
+
+
+@contextmanager
+def told_of_memory() -> Iterator[None]:
+    """Turns what Python, NumPy and torch raise for want of memory into a message.
+
+    Not what polars does: its library ends the process, with a line of its own.
+
+    Raises:
+        UserError: instead of a MemoryError or torch's RuntimeError.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        if not isinstance(error, MemoryError) and not any(words in said for words in REFUSED):
+            raise
+        raise UserError(
+            "the memory does not suffice. Ways out: data.cache=true, which leaves the table on "
+            "disk, with some rows in a step (data.batch_size=1024); a smaller network; in a fused "
+            f"sweep fewer runs at once (hydra.launcher.max_runs). The reason given: {said}"
+        ) from error

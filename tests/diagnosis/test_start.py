@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from normlab.assembly import make_classifier, make_data
-from normlab.config import Settings
+from normlab.settings import Settings
 from normlab.data.serve.module import TableDataModule
 from normlab.data.table import Table
 from normlab.diagnosis.conclusion import warning_of
 from normlab.diagnosis.start import SAMPLE, Start, condition_numbers, measure_starts
 from normlab.diagnosis.warning import FAR_APART, FAR_FROM_ZERO, findings, remedies, summed_up
-from normlab.loading import load_table
+from normlab.data.load import load_table
 from normlab.model.network import Network
 from normlab.model.normalization import make_normalizer
 

@@ -12,12 +12,12 @@ from lightning import Trainer
 from torch import nn
 
 from normlab.assembly import make_classifier, make_data
-from normlab.config import Settings
+from normlab.settings import Settings
 from normlab.data.serve.module import TableDataModule
 from normlab.data.table import Table
 from normlab.diagnosis.probe import sample_positions
 from normlab.diagnosis.watch import SAMPLE, Watch, is_due
-from normlab.loading import load_table
+from normlab.data.load import load_table
 from normlab.model.metrics import label_entropy
 from normlab.model.network import Network
 from normlab.model.normalization import make_normalizer

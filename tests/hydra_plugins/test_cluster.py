@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from normlab.cluster import submit
+from normlab.training.cluster import submit
 from normlab.errors import UserError
 
 Train = Callable[..., Any]

@@ -20,10 +20,10 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 )
 
 from normlab import durable
-from normlab.config import Settings
+from normlab.settings import Settings
 from normlab.diagnosis.tags import GRADIENT_NORM, SKILL, UNITS
 from normlab.errors import UserError
-from normlab.strict_json import strict_json
+from normlab.files import strict_json
 from normlab.training.events import EventFile
 from normlab.training.run_folder import BEST, FINAL_TAGS, RATE_TAG, RunFolder
 

@@ -1,36 +1,105 @@
-"""Hydra's side of fused sweeps: overrides in, finished run folders out.
+"""Hydra's side of sweeps: the grid of all jobs, checked at once, and the launcher that fuses them.
 
 Hydra imports this module at the start of every program in the environment: no torch here.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.normlab.jobs import Job, JobComposer
+from hydra_plugins.normlab.jobs import Composed, Composer
 from normlab.errors import UserError
-from normlab.interruption import Interrupted, tell
+from normlab.training.signals import Interrupted, tell
 
 log = logging.getLogger(__name__)
+
+
+class GridSweeper(Sweeper):
+    """All combinations, as `hydra/sweeper=basic`, with the settings of all jobs checked first.
+
+    Works with every launcher.
+
+    Args:
+        max_batch_size: jobs handed to the launcher at once; None: all.
+        params: overrides to sweep over, beside those of the command line.
+    """
+
+    def __init__(self, max_batch_size: int | None, params: DictConfig | None = None) -> None:
+        self.max_batch_size = max_batch_size
+        self.params: Any = OmegaConf.to_container(params) if params else {}
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.hydra_context = hydra_context
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Called by Hydra with the overrides of the command line.
+
+        Raises:
+            UserError: where a job's settings are bad, or two jobs share a folder.
+        """
+        jobs = self._combinations(arguments)
+        if isinstance(self.launcher, FusedLauncher):
+            self.launcher.composed = self.launcher.composer.compose(jobs)
+        else:
+            Composer(self.hydra_context.config_loader, self.config).compose(jobs)
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        size = self.max_batch_size or max(1, len(jobs))
+        batches = []
+        for start in range(0, len(jobs), size):
+            batches.append(self.launcher.launch(jobs[start : start + size], start))
+            for job in batches[-1]:
+                if job.status != JobStatus.FAILED or not isinstance(self.launcher, FusedLauncher):
+                    _ = job.return_value  # raises what the job raised
+        return batches
+
+    def _combinations(self, arguments: Sequence[str]) -> list[list[str]]:
+        params = [f"{key}={value}" for key, value in self.params.items()]
+        parser = OverridesParser.create(self.hydra_context.config_loader)
+        choices: dict[str, list[str]] = {}  # of a key that is given twice the last one
+        for override in parser.parse_overrides([*params, *arguments]):
+            key, several = override.get_key_element(), override.is_sweep_override()
+            if several and not override.is_discrete_sweep():
+                raise UserError(
+                    f"{override.input_line}: a grid takes choices and ranges; an interval is for "
+                    "hydra/sweeper=search"
+                )
+            values = override.sweep_string_iterator() if several else ()
+            choices[key] = [f"{key}={value}" for value in values] or [
+                f"{key}={override.get_value_element_as_str()}"
+            ]
+        return [list(job) for job in itertools.product(*choices.values())]
 
 
 class FusedLauncher(Launcher):
     """Trains the jobs of a batch together, as many as share a shape.
 
-    Hydra's callbacks `on_job_start` and `on_job_end` are called for the jobs that train alone.
-
     Args:
         max_runs: runs trained as one at most; None: as many as the memory holds.
         executor: "local" trains in this process; "submitit" hands each group to submitit.
         submitit: parameters of `submitit.AutoExecutor.update_parameters`, and `cluster`.
+
+    Attributes:
+        composed: jobs that the sweeper has composed to check them.
     """
 
     def __init__(
@@ -44,39 +113,37 @@ class FusedLauncher(Launcher):
         self.max_runs = max_runs
         self.executor = executor
         self.submitit = submitit or {}
+        self.composed: list[Composed] = []
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        self.hydra_context = hydra_context
-        self.task_function = task_function
         self.config = config
-        self.composer = JobComposer(hydra_context.config_loader, config)
+        self.composer = Composer(hydra_context.config_loader, config)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Called by Hydra's sweeper with the overrides of a batch of jobs.
+        """Called by a sweeper with the overrides of a batch of jobs.
 
         Raises:
             UserError: where a job's settings or data are bad, before any of them trains.
         """
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        jobs = [
-            self.composer.compose(initial_job_idx + i, overrides)
-            for i, overrides in enumerate(job_overrides)
-        ]
-        from normlab.fused_sweep import Run, train_runs  # imports torch
+        last = initial_job_idx + len(job_overrides)
+        jobs = self.composed[initial_job_idx:last]
+        if [job.overrides for job in jobs] != [list(own) for own in job_overrides]:
+            jobs = self.composer.compose(job_overrides, initial_job_idx)
+        from normlab.training.sweep import Job, train_jobs  # imports torch
 
-        runs = [
-            Run(job.settings, job.folder, f"job {job.num}", job.write_hydra_files) for job in jobs
-        ]
         folder = Path(self.config.hydra.sweep.dir)
         try:
-            outcomes = train_runs(
-                runs,
-                alone=lambda i: self._run_alone(jobs[i]),
+            outcomes = train_jobs(
+                [
+                    Job(job.settings, job.folder, f"job {job.num}", job.write_hydra_files)
+                    for job in jobs
+                ],
                 max_runs=self.max_runs,
                 executor=self.executor,
                 submitit={**self.submitit, "folder": folder / ".submitit"},
@@ -85,27 +152,11 @@ class FusedLauncher(Launcher):
             finished = sum((job.folder / "result.json").exists() for job in jobs)
             tell(end, f"{finished} of {len(jobs)} runs have finished", folder)
             raise
-        return [_job_return(job, value) for job, value in zip(jobs, outcomes, strict=True)]
-
-    def _run_alone(self, job: Job) -> Any:
-        """One job as Hydra's basic launcher runs it."""
-        returned = run_job(
-            hydra_context=self.hydra_context,
-            task_function=self.task_function,
-            config=self.composer.load(job.num, job.overrides),
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        return returned.return_value  # raises what the job raised
-
-
-def _job_return(job: Job, value: Any) -> JobReturn:
-    """What sweepers read of a job; its config stands in its folder (OmegaConf takes 20 ms)."""
-    returned = JobReturn()
-    returned.overrides = job.overrides
-    returned.working_dir = str(Path.cwd())
-    returned.task_name = job.hydra["job"]["name"]
-    returned.status = JobStatus.COMPLETED
-    returned.return_value = value
-    return returned
+        returned = []
+        for i, job in enumerate(jobs):
+            defect = outcomes.defects.get(i)
+            status = JobStatus.COMPLETED if defect is None else JobStatus.FAILED
+            one = JobReturn(overrides=job.overrides, working_dir=str(Path.cwd()), status=status)
+            one.return_value = outcomes.objectives.get(i) if defect is None else defect
+            returned.append(one)
+        return returned

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from normlab.durable import write_durably
+from normlab.files import write_durably
 from normlab.errors import UserError
 from normlab.insight.figures import figures
 from normlab.insight.markdown import marked, pipes

@@ -44,7 +44,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 )
 from tensorboard.plugins.text import metadata as text_metadata
 
-from normlab.durable import append_whole
+from normlab.files import append_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -22,12 +22,12 @@ from typing import Any
 
 import torch
 
-from normlab.config.changes import flatten
+from normlab.settings.changes import flatten
 from normlab.diagnosis.curves import Curves
-from normlab.durable import force_to_disk, write_durably
+from normlab.files import force_to_disk, write_durably
 from normlab.errors import UserError
-from normlab.plain_yaml import to_yaml
-from normlab.strict_json import strict_json
+from normlab.files import to_yaml
+from normlab.files import strict_json
 from normlab.training.epochs import Epochs
 from normlab.training.events import (
     Event,

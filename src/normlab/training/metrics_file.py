@@ -6,7 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-from normlab.durable import append_whole
+from normlab.files import append_whole
 from normlab.training.epochs import Epochs
 
 

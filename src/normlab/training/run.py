@@ -10,8 +10,8 @@ from typing import Any
 
 from lightning import Trainer
 
-from normlab.config import Settings
-from normlab.config.data import CsvSettings
+from normlab.settings import Settings
+from normlab.settings.data import CsvSettings
 from normlab.data.schema import Schema
 from normlab.data.serve.module import SplitTable, TableDataModule
 from normlab.diagnosis.conclusion import conclude, warning_of
@@ -19,7 +19,7 @@ from normlab.diagnosis.curves import Curves
 from normlab.diagnosis.start import Start, measure_starts
 from normlab.diagnosis.warning import summed_up
 from normlab.diagnosis.watch import Watch
-from normlab.interruption import until_epoch_end
+from normlab.training.signals import until_epoch_end
 from normlab.model.checkpoint import describe
 from normlab.model.encoder import Encoder
 from normlab.model.network import Network

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-from normlab.config import Settings
+from normlab.settings import Settings
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from normlab.config.section import Positive, Section
-from normlab.trainer_arguments import check_trainer_arguments
+from normlab.settings.section import Positive, Section
+from normlab.settings.trainer_arguments import check_trainer_arguments
 
 
 class EarlyStoppingSettings(Section):
@@ -18,10 +18,7 @@ class EarlyStoppingSettings(Section):
 
 
 class TrainerSettings(Section):
-    """Arguments of `lightning.Trainer`; others of its plain-valued ones are taken too.
-
-    `unroll_epochs` is the program's own (`model.unrolled`).
-    """
+    """Arguments of `lightning.Trainer`; others of its plain-valued ones are taken too."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -36,9 +33,6 @@ class TrainerSettings(Section):
     max_epochs: int = Field(ge=1, description="passes over the training rows")
     enable_progress_bar: bool = Field(description="a bar while it runs")
     enable_checkpointing: bool = Field(description="write checkpoints; false for large sweeps")
-    unroll_epochs: bool = Field(
-        description="an epoch's steps as one of Lightning's: same losses, for small nets faster"
-    )
 
     @model_validator(mode="after")
     def _known_to_lightning(self) -> TrainerSettings:

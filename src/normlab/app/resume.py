@@ -10,22 +10,19 @@ The second is what the first stands for. All of this is known before torch is im
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from normlab.config import Settings
-from normlab.config.changes import FREE_TO_CHANGE, changed
 from normlab.errors import UserError
-from normlab.quoting import hydra_literal, shell_quoted
-from normlab.validation import as_given, check_settings
+from normlab.settings import Settings
+from normlab.settings.changes import CONFIG, read_config, read_yaml, refuse_changes
+from normlab.settings.typed import hydra_literal, shell_quoted
 
-CONFIG, RESULT, METRICS = "config.yaml", "result.json", "metrics.csv"
+METRICS = "metrics.csv"
 LAST = "checkpoints/last.ckpt"
 SWEEP = "multirun.yaml"
-LARGEST_CONFIG = 2**20  # bytes; a run's config has some thousands
 # What a sweep's own record may set of Hydra's part: no class and no further folder of configs.
 OF_A_SWEEP = re.compile(
     r"(?!.*_target_)[+]{0,2}hydra(/launcher|/sweeper|/sweeper/sampler|\.launcher\.[\w.]+|\.sweeper\.[\w.]+"
@@ -49,6 +46,13 @@ def spelled_out(arguments: Sequence[str]) -> list[str]:
         raise UserError("resume= is given twice: one run or sweep at a time")
     rest = [one for one in arguments if one is not given[0]]
     folder = _folder(given[0].removeprefix("resume="))
+    sweep = sweep_of(folder)
+    if sweep is not None:
+        print(
+            f"normlab: {folder} is a run of the sweep {sweep}, and goes on with it",
+            file=sys.stderr,
+        )
+        folder = sweep
     if (folder / SWEEP).is_file():
         return ["-m", *_sweep_overrides(folder), *(one for one in rest if one not in ("-m",))]
     if "-m" in rest or "--multirun" in rest:
@@ -66,6 +70,13 @@ def _folder(text: str) -> Path:
     if not text or not path.is_dir():
         raise UserError(f"resume={text}: no such folder of a run or a sweep")
     return path
+
+
+def sweep_of(folder: Path) -> Path | None:
+    """The sweep that a run was trained in, whose runs train together; None for a run by itself."""
+    if not (folder / CONFIG).is_file():
+        return None
+    return next((home for home in folder.parents if (home / SWEEP).is_file()), None)
 
 
 def _run_overrides(folder: Path, rest: Sequence[str]) -> list[str]:
@@ -94,7 +105,7 @@ def _leaves(plain: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 def _sweep_overrides(folder: Path) -> list[str]:
     try:
-        overrides = _read_yaml(folder / SWEEP)["hydra"]["overrides"]
+        overrides = read_yaml(folder / SWEEP)["hydra"]["overrides"]
         task, hydra = ([str(one) for one in overrides[part]] for part in ("task", "hydra"))
     except (KeyError, TypeError):
         raise UserError(f"{folder / SWEEP} is not Hydra's record of a sweep") from None
@@ -102,34 +113,6 @@ def _sweep_overrides(folder: Path) -> list[str]:
         raise UserError(f"{folder / SWEEP} is not Hydra's record of a sweep")
     own = [one for one in hydra if OF_A_SWEEP.fullmatch(one)]
     return [*task, *own, f"hydra.sweep.dir={hydra_literal(str(folder))}"]
-
-
-def read_config(folder: Path) -> Settings:
-    """The settings that a run was begun with.
-
-    Raises:
-        UserError: where its config.yaml is missing or is none of this version's.
-    """
-    path = folder / CONFIG
-    if not path.is_file():
-        raise UserError(f"{folder} holds no run: it has no {CONFIG}")
-    plain = _read_yaml(path)
-    if not isinstance(plain, dict):
-        raise UserError(f"{path} holds no settings")
-    try:
-        return check_settings(plain)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        if path.stat().st_size > LARGEST_CONFIG:
-            raise UserError(f"{path} is too large for a file of settings")
-        return yaml.load(path.read_bytes(), yaml.CSafeLoader)
-    except (OSError, yaml.YAMLError, UnicodeError, RecursionError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be read: {reason}") from None
 
 
 def check_continuation(folder: Path, settings: Settings) -> bool:
@@ -160,27 +143,3 @@ def check_continuation(folder: Path, settings: Settings) -> bool:
     if (folder / METRICS).exists() or path.name != Path(LAST).name:
         raise UserError(f"{path}: no such checkpoint")
     return False
-
-
-def refuse_changes(folder: Path, before: Settings, now: Settings) -> None:
-    """Refuses to go on with other settings than a run was begun with.
-
-    Raises:
-        UserError: naming each setting with both its values.
-    """
-    keys = changed(before.to_dict(), now.to_dict(), FREE_TO_CHANGE)
-    if keys:
-        lines = [
-            f"  {key}={as_given(old)} before, {as_given(new)} now"
-            for key, (old, new) in keys.items()
-        ]
-        raise UserError(
-            f"{folder} was begun with other settings, and a run goes on with its own:\n"
-            + "\n".join(lines)
-        )
-    epochs = before.trainer.max_epochs, now.trainer.max_epochs
-    if epochs[0] != epochs[1] and before.model.scheduler.name == "cosine":
-        raise UserError(
-            f"trainer.max_epochs={epochs[1]}: a cosine schedule over {epochs[0]} epochs has other "
-            "learning rates from the first epoch on; train a run of its own"
-        )

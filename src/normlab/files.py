@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever ends the program or the machine.
+"""Files that are whole or not there, whatever ends the program or the machine; JSON and YAML in them.
 
 A file is written beside its place, forced to the disk and renamed: a reader, or a run that goes on
 after a crash, sees the old file or the new one. What grows line by line is cut back where an
@@ -7,8 +7,14 @@ addition fails.
 
 from __future__ import annotations
 
+import json
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from normlab.errors import UserError
 
@@ -78,3 +84,46 @@ def force_to_disk(path: Path) -> None:
 def cannot_write(path: Path, error: OSError) -> UserError:
     """The message for a file that the disk or its rights refuse."""
     return UserError(f"Cannot write {path}: {error.strerror or error}")
+
+
+def strict_json(value: Any) -> str:
+    """The value as text; nan and infinities, for which JSON has no words, are null."""
+    return json.dumps(_finite(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+MOST_KNOWN = 4_096  # entries remembered
+
+_known: dict[tuple[str, str], str] = {}
+
+
+def to_yaml(content: Mapping[str, Any], under: str | None = None) -> str:
+    """A mapping of plain values in block style, its keys in their order.
+
+    An entry that another mapping had is remembered: hundreds of jobs differ in a few, and PyYAML
+    takes a millisecond for a page.
+
+    Args:
+        under: a key that the whole mapping is to be the value of.
+    """
+    text = "".join(_entry(key, value) for key, value in content.items()) or "{}\n"
+    return text if under is None else f"{under}:\n{indent(text, '  ')}"
+
+
+def _entry(key: str, value: Any) -> str:
+    mark = key, repr(value)
+    if mark not in _known:
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        entry = {key: value}
+        _known[mark] = yaml.dump(
+            entry, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True
+        )
+    return _known[mark]

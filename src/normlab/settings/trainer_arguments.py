@@ -9,13 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-OBJECTS = "objects cannot be given in a config; normlab.training.single.train takes any Trainer"
+OBJECTS = "objects cannot be given in a config; from Python, normlab.train takes any Trainer"
 # Arguments of Trainer that the program gives itself, with the way to get what they are for.
 OURS = {
     "callbacks": OBJECTS,
     "logger": "the run folder holds metrics.csv and the TensorBoard events",
     "plugins": OBJECTS,
     "default_root_dir": "set hydra.run.dir",
+    "unroll_epochs": "it is no longer needed: an epoch's steps are always taken at once",
     "barebones": "it would leave out the metrics and the checkpoints",
     "fast_dev_run": "set trainer.max_epochs=1",
     "check_val_every_n_epoch": "every epoch ends with a validation, and makes a row of metrics.csv",
@@ -68,13 +69,13 @@ def check_trainer_arguments(given: dict[str, Any]) -> None:
     """
     known = trainer_arguments()
     for name, value in given.items():
+        if name in OURS:
+            raise ValueError(f"trainer.{name} cannot be set here: {OURS[name]}")
         if name not in known:
             raise ValueError(
                 f"trainer.{name} is no argument of lightning.Trainer; it takes: "
                 + ", ".join(sorted(known.keys() - OURS.keys()))
             )
-        if name in OURS:
-            raise ValueError(f"trainer.{name} cannot be set here: {OURS[name]}")
         types = known[name]
         if value is not None and not any(_is_plain(value, kind) for kind in types):
             shown = str(value).lower() if isinstance(value, bool) else value

@@ -1,44 +1,29 @@
-"""From a composed config to `Settings`, or to one line for each setting that is wrong."""
+"""From plain values to `Settings`, or to one line for each setting that is wrong."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from normlab.config import Settings
-from normlab.config.section import Section
+from normlab.settings import Settings
+from normlab.settings.section import Section
 from normlab.errors import UserError
-from normlab.processes import n_devices, n_nodes
-from normlab.trainer_arguments import OURS, trainer_arguments
+from normlab.settings.processes import n_devices, n_nodes
+from normlab.settings.trainer_arguments import OURS, trainer_arguments
 
 # Strategies that run the command line again in each process, but for those that end so.
 STARTS_ANEW = ("ddp", "fsdp", "deepspeed")
 IN_PLACE = ("_fork", "_spawn", "_notebook")
 
 
-def parse_settings(config: DictConfig) -> Settings:
-    """Checks a composed config (without Hydra's own node).
-
-    Raises:
-        UserError: one line for each setting that is unknown, missing, of a wrong type or out of
-            range: its key, what was given and what is allowed.
-    """
-    try:
-        plain = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:  # ${...} that leads nowhere
-        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
-    return check_settings(plain)
-
-
 def check_settings(plain: Any) -> Settings:
     """Checks settings given as plain types, where "???" stands for a missing value.
 
     Raises:
-        UserError: as `parse_settings`.
+        UserError: one line for each setting that is unknown, missing, of a wrong type or out of
+            range: its key, what was given and what is allowed.
     """
     missing = sorted(_missing(plain))
     if missing:
@@ -79,11 +64,6 @@ def _missing(plain: Any, prefix: str = "") -> list[str]:
     return [prefix.rstrip(".")] if plain == "???" else []
 
 
-def without_hydra(config: DictConfig) -> DictConfig:
-    """The program's own part of a config that Hydra composed."""
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-
-
 def _lines(faults: list[Any], plain: Any) -> list[str]:
     """A line for each setting; where one may be of several types, it names them all."""
     reasons: dict[str, list[str]] = {}
@@ -99,7 +79,7 @@ def _subject_and_reason(fault: Any, plain: Any) -> tuple[str, str]:
     key = _key(fault["loc"], plain)
     kind, given = fault["type"], fault["input"]
     if kind == "extra_forbidden":
-        return unknown_setting(key, DictConfig(plain)), ""
+        return unknown_setting(key, plain), ""
     if kind == "missing":
         return f"{key} is missing: add {key}=VALUE", ""
     if kind == "union_tag_invalid":
@@ -140,11 +120,15 @@ def as_given(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def unknown_setting(key: str, config: DictConfig) -> str:
+def unknown_setting(key: str, plain: dict[str, Any]) -> str:
     """What to say of a key that is no setting: the closest one, and those known beside it."""
     group, _, name = key.rpartition(".")
-    beside = OmegaConf.select(config, group) if group else config
-    known = [str(k) for k in beside if k != name] if isinstance(beside, DictConfig) else []
+    beside: Any = plain
+    for part in group.split(".") if group else ():
+        beside = beside.get(part) if isinstance(beside, dict) else None
+    known = [str(k) for k in beside if k != name] if isinstance(beside, dict) else []
+    if group == "trainer" and name in OURS:
+        return f"{key} cannot be set here: {OURS[name]}"
     if group == "trainer":
         known = [argument for argument in trainer_arguments() if argument not in OURS]
         if name in known:
@@ -153,7 +137,7 @@ def unknown_setting(key: str, config: DictConfig) -> str:
                 f"write +{key}=VALUE"
             )
     elif not known:
-        return unknown_setting(group, config) if group else f"{key} is not a setting"
+        return unknown_setting(group, plain) if group else f"{key} is not a setting"
     known = [k for k in known if k != "hydra"]
     close = get_close_matches(name, known, n=1)
     prefix = f"{group}." if group else ""

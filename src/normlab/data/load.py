@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from normlab.config import Settings
-from normlab.config.data import (
+from normlab.settings import Settings
+from normlab.settings.data import (
     BreastCancerSettings,
     CirclesSettings,
     CsvSettings,
@@ -13,7 +13,9 @@ from normlab.config.data import (
 )
 from normlab.data.columns import Selection
 from normlab.data.detection import Format
+from normlab.data.limits import refuse_merged_codes, refuse_overflow
 from normlab.data.memory import may_exceed_memory
+from normlab.data.serve.module import SplitTable
 from normlab.data.table import Table
 from normlab.errors import UserError
 
@@ -49,6 +51,21 @@ def load_table(settings: Settings) -> Table:
                     f"a copy of it on disk."
                 )
             return readers.read_table(data.path, data.target, *file_choices(data))
+
+
+def split_table(settings: Settings, table: Table) -> SplitTable:
+    """The table, split as the settings say.
+
+    Raises:
+        UserError: where a part would be empty or lack a class, or the precision or the
+            normalization that is set cannot hold the table's values.
+    """
+    refuse_overflow(table, settings.normalization.name, settings.batchnorm)
+    refuse_merged_codes(table.schema, settings.trainer.precision)
+    data = settings.data
+    return SplitTable(
+        table, data.split, data.val_fraction, data.test_fraction, data.batch_size, settings.seed
+    )
 
 
 def refuse_full_batch(data: CsvSettings) -> None:
