@@ -217,7 +217,7 @@ def normlab(epochs: int, batch: int, *overrides: str) -> None:
 
     from normlab.app import execute, prepare
     from normlab.training.environment import quiet_lightning
-    from normlab.settings.check import parse_settings
+    from normlab.config.check import parse_settings
 
     quiet_lightning()
     conf = Path(__file__).resolve().parents[1] / "conf"

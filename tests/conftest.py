@@ -23,11 +23,11 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from fork_server import ForkServer
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.data.schema import Schema
 from normlab.data.table import Table
 from normlab.training.environment import quiet_lightning
-from normlab.settings.check import parse_settings
+from normlab.config.check import parse_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_TABLES = ROOT.parent / "shared" / "data"

@@ -25,7 +25,7 @@ import yaml
 
 import normlab
 from normlab import app
-from normlab.settings.check import settings_help
+from normlab.config.check import settings_help
 
 Train = Callable[..., Any]
 FAST = ("trainer.max_epochs=2", "trainer.enable_progress_bar=false")

@@ -15,13 +15,13 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
-from normlab.settings import Settings
-from normlab.settings import model as config
-from normlab.settings.section import Section
+from normlab.config import Settings
+from normlab.config import model as config
+from normlab.config.section import Section
 from normlab.errors import UserError
 from normlab.help import help_text
-from normlab.settings.trainer_arguments import OURS, check_trainer_arguments, trainer_arguments
-from normlab.settings.check import parse_settings, settings_help
+from normlab.config.trainer_arguments import OURS, check_trainer_arguments, trainer_arguments
+from normlab.config.check import parse_settings, settings_help
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 Composed = Callable[..., DictConfig]
@@ -423,8 +423,8 @@ def test_objects_and_what_the_program_gives_itself_are_refused(name: str) -> Non
 def test_settings_are_checked_without_torch() -> None:
     """Importing it takes seconds; a typo should be told at once."""
     program = (
-        "import sys, normlab.settings.check, normlab.preflight, normlab.help, normlab.app.door\n"
-        "from normlab.settings.trainer_arguments import trainer_arguments; trainer_arguments()\n"
+        "import sys, normlab.config.check, normlab.preflight, normlab.help, normlab.app.door\n"
+        "from normlab.config.trainer_arguments import trainer_arguments; trainer_arguments()\n"
         "heavy = {'torch', 'lightning', 'numpy', 'scipy', 'sklearn', 'polars', 'tensorboard'}\n"
         "print(sorted(heavy & sys.modules.keys()))"
     )

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from omegaconf import DictConfig
 
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.app.resume import refuse_changes, spelled_out
 from normlab.errors import UserError
-from normlab.settings.check import parse_settings
+from normlab.config.check import parse_settings
 
 Composed = Callable[..., DictConfig]
 Settled = Callable[..., Settings]

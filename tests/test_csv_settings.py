@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from normlab.settings import Settings
-from normlab.settings.data import CsvSettings
+from normlab.config import Settings
+from normlab.config.data import CsvSettings
 from normlab.data.columns import Selection
 from normlab.data.detection import Format
 from normlab.errors import UserError

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from torch.profiler import ProfilerActivity, profile
 
 from normlab.assembly import make_classifier, make_data
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.data.table import Table
 from normlab.training.stacked.member import Member
 from normlab.training.stacked.train import train_stack

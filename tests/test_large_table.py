@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from normlab import app
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.data import memory
 from normlab.data.load import stays_on_disk
 

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normlab.settings.typed import setting, shell_quoted
+from normlab.config.typed import setting, shell_quoted
 
 AWKWARD = ["a b", "größe", ">50K", "<=50K", "A,B", "it's", 'say "x"', "[x]", "a=b", "1e5", "007",
            "true", "null", "nan", "\\", "a\\'", "$HOME", "`x`", "!", "", " x", "x:y", "~/x.csv",

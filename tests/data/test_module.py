@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from normlab.assembly import make_network
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.data.serve.batches import Batches
 from normlab.data.serve.module import TableDataModule
 from normlab.data.serve.split import split_rows

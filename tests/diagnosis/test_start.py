@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from normlab.assembly import make_classifier, make_data
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.data.serve.module import TableDataModule
 from normlab.data.table import Table
 from normlab.diagnosis.conclusion import warning_of

@@ -12,7 +12,7 @@ from lightning import Trainer
 from torch import nn
 
 from normlab.assembly import make_classifier, make_data
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.data.serve.module import TableDataModule
 from normlab.data.table import Table
 from normlab.diagnosis.probe import sample_positions

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import Tensor, nn
 
 from normlab.assembly import make_classifier, make_data
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.data.serve.module import TableDataModule
 from normlab.data.table import Table
 from normlab.model.best import BestWeights

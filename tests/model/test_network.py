@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normlab.assembly import make_network
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.model.network import ACTIVATIONS, Network
 from normlab.model.normalization import NORMALIZERS, make_normalizer
 

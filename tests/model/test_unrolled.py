@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import (
 )
 
 from normlab.assembly import lightning_trainer, make_classifier, make_data
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.model.classifier import Classifier

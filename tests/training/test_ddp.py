@@ -25,7 +25,7 @@ from normlab.data.table import Table
 from normlab.model.classifier import Classifier
 from normlab.model.network import Network
 from normlab.model.normalization import make_normalizer
-from normlab.settings.processes import is_echo, is_first
+from normlab.config.processes import is_echo, is_first
 from normlab.seeding import Stream, epoch_seed
 from normlab.training import single
 from normlab.training.result import Result

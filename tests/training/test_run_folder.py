@@ -20,7 +20,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 )
 
 from normlab import durable
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.diagnosis.tags import GRADIENT_NORM, SKILL, UNITS
 from normlab.errors import UserError
 from normlab.files import strict_json

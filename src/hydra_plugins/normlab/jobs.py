@@ -22,9 +22,9 @@ from omegaconf import DictConfig, OmegaConf
 from normlab.app.hydra_app import explain, parse_settings, without_hydra
 from normlab.errors import UserError
 from normlab.files import to_yaml
-from normlab.settings import Settings
-from normlab.settings.check import check_job, check_settings
-from normlab.settings.compose import compose
+from normlab.config import Settings
+from normlab.config.check import check_job, check_settings
+from normlab.config.compose import compose
 
 PLAIN = (OverrideType.CHANGE, OverrideType.ADD, OverrideType.FORCE_ADD)
 BY_NUMBER = "${hydra.job.num}"

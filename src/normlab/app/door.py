@@ -18,7 +18,7 @@ from typing import NoReturn
 from normlab.errors import UserError, told_of_memory
 from normlab.app.folders import remove_unused
 from normlab.training.signals import catch_signals
-from normlab.settings.processes import is_echo
+from normlab.config.processes import is_echo
 
 # What a disk or its rights refuse; any other OSError is a defect of the program.
 OF_THE_DISK = frozenset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from normlab.errors import UserError
-from normlab.settings.typed import shell_quoted
+from normlab.config.typed import shell_quoted
 
 _made: list[Path] = []
 

@@ -28,11 +28,11 @@ from normlab.app.door import fail, front_door
 from normlab.app.folders import own_folder, refuse_occupied
 from normlab.app.resume import check_continuation, spelled_out
 from normlab.errors import UserError
-from normlab.settings import Settings
-from normlab.settings.check import as_given, check_settings, settings_help, unknown_setting
-from normlab.settings.compose import CONF, compose, parsed
-from normlab.settings.processes import by_torchrun, is_first
-from normlab.settings.typed import hydra_literal, hydra_quoted, shell_quoted
+from normlab.config import Settings
+from normlab.config.check import as_given, check_settings, settings_help, unknown_setting
+from normlab.config.compose import CONF, compose, parsed
+from normlab.config.processes import by_torchrun, is_first
+from normlab.config.typed import hydra_literal, hydra_quoted, shell_quoted
 
 
 def main(conf: Path = CONF, arguments: Sequence[str] | None = None) -> None:

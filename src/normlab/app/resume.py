@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from normlab.errors import UserError
-from normlab.settings import Settings
-from normlab.settings.changes import CONFIG, read_config, read_yaml, refuse_changes
-from normlab.settings.typed import hydra_literal, shell_quoted
+from normlab.config import Settings
+from normlab.config.changes import CONFIG, read_config, read_yaml, refuse_changes
+from normlab.config.typed import hydra_literal, shell_quoted
 
 METRICS = "metrics.csv"
 LAST = "checkpoints/last.ckpt"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.data.serve.module import TableDataModule
 from normlab.diagnosis.text import verdict_lines
 from normlab.model.metrics import METRICS

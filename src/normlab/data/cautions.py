@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from normlab.data.facts import Facts, note_facts
 from normlab.data.moments import Moments
 from normlab.data.schema import Column, Schema
-from normlab.settings.typed import setting
+from normlab.config.typed import setting
 
 # Above this share of a column's standard deviation, float32's rounding is worth a warning.
 TOLERATED_ROUNDING = 1e-3

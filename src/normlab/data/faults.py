@@ -12,7 +12,7 @@ from normlab.data.records import Record, records
 from normlab.data.schema import MISSING_VALUES, Value
 from normlab.data.source import Source
 from normlab.errors import UserError
-from normlab.settings.typed import setting
+from normlab.config.typed import setting
 
 # From here on a number rounds to infinity in float32: its largest value and half a step.
 FLOAT32_OVERFLOW = 2.0**128 - 2.0**103

@@ -18,7 +18,7 @@ from normlab.data.label import class_names
 from normlab.data.schema import Column, Schema, Value
 from normlab.data.source import opened
 from normlab.errors import UserError
-from normlab.settings.typed import setting
+from normlab.config.typed import setting
 
 TARGET_NAMES = ("label", "target", "class", "y", "outcome", "diagnosis")
 MOST_SHOWN = 4  # values of a category

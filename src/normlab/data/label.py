@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from normlab.data.numbers import listed, number, values_of
 from normlab.data.schema import Value
 from normlab.errors import UserError
-from normlab.settings.typed import setting
+from normlab.config.typed import setting
 
 LISTED_VALUES = 5
 GROUPS = (" or ", "rest")  # how a class of several values is named

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from normlab.settings import Settings
-from normlab.settings.data import (
+from normlab.config import Settings
+from normlab.config.data import (
     BreastCancerSettings,
     CirclesSettings,
     CsvSettings,

@@ -27,7 +27,7 @@ from normlab.data.schema import Column, Schema
 from normlab.data.source import Source, opened
 from normlab.data.table import Table
 from normlab.errors import UserError
-from normlab.settings.typed import setting
+from normlab.config.typed import setting
 
 log = logging.getLogger(__name__)
 

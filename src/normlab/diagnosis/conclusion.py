@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.diagnosis.curves import Curves
 from normlab.diagnosis.start import Start
 from normlab.diagnosis.tags import GRADIENT_NORM, UNITS

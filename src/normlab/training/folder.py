@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from normlab.settings.changes import flatten
+from normlab.config.changes import flatten
 from normlab.diagnosis.curves import Curves
 from normlab.files import force_to_disk, write_durably
 from normlab.errors import UserError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.model.scalers import SCALERS
 
 # A run's own learning rate, decay, schedule and weight of the positive rows are numbers in a column;

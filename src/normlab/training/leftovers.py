@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from normlab.settings import Settings
-from normlab.settings.changes import changed
+from normlab.config import Settings
+from normlab.config.changes import changed
 from normlab.app.resume import read_config, refuse_changes
 from normlab.data.table import Table
 from normlab.files import PARTIAL

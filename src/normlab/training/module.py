@@ -15,7 +15,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 
-from normlab.settings.model import SchedulerSettings
+from normlab.config.model import SchedulerSettings
 from normlab.data.serve.batches import Piece
 from normlab.data.serve.module import TableDataModule
 from normlab.model.network import Network

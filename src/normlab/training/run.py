@@ -10,8 +10,8 @@ from typing import Any
 
 from lightning import Trainer
 
-from normlab.settings import Settings
-from normlab.settings.data import CsvSettings
+from normlab.config import Settings
+from normlab.config.data import CsvSettings
 from normlab.data.schema import Schema
 from normlab.data.serve.module import SplitTable, TableDataModule
 from normlab.diagnosis.conclusion import conclude, warning_of

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from normlab.settings.typed import shell_quoted
+from normlab.config.typed import shell_quoted
 
 GRACE_SECONDS = 5.0  # for the end of an epoch
 A_MOMENT = 0.01

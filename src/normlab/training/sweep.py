@@ -17,8 +17,8 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from normlab.training.cluster import submit
-from normlab.settings import Settings
-from normlab.settings.data import DataSettings
+from normlab.config import Settings
+from normlab.config.data import DataSettings
 from normlab.data.serve.module import SplitTable
 from normlab.data.table import Table
 from normlab.diagnosis.verdict import counted

@@ -9,9 +9,9 @@ from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies import DDPStrategy
 
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.errors import UserError
-from normlab.settings.processes import by_torchrun
+from normlab.config.processes import by_torchrun
 
 
 def make_trainer(settings: Settings, **own: Any) -> Trainer:

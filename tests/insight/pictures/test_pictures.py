@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.insight.pictures import callback, dashboard
 from normlab.insight.pictures.callback import Pictures
 from normlab.insight.pictures.draw import pictures

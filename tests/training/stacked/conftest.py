@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-from normlab.settings import Settings
+from normlab.config import Settings
 
 
 @pytest.fixture(scope="session")

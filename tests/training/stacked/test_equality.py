@@ -22,7 +22,7 @@ from torch import Tensor
 
 from normlab.app import examine, write_start
 from normlab.assembly import make_classifier, make_data, make_trainer
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.data.load import load_table
 from normlab.sweep_runs import Run, train_group
 from normlab.training.diagnosed import diagnosed
@@ -32,7 +32,7 @@ from normlab.training.run_folder import BEST, LAST, RunFolder
 from normlab.training.single import train
 from normlab.training.stacked import batches
 from normlab.training.stacked.grouping import group
-from normlab.settings.check import check_settings
+from normlab.config.check import check_settings
 
 Settled = Callable[..., Settings]
 Variation = dict[str, Any]

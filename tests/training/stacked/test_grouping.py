@@ -12,14 +12,14 @@ import pytest
 from pydantic import BaseModel
 
 from normlab.assembly import make_classifier, make_data
-from normlab.settings import Settings
-from normlab.settings.data import CsvSettings, DataSettings
-from normlab.settings.section import Section
+from normlab.config import Settings
+from normlab.config.data import CsvSettings, DataSettings
+from normlab.config.section import Section
 from normlab.data.table import Table
-from normlab.settings.trainer_arguments import OURS, trainer_arguments
+from normlab.config.trainer_arguments import OURS, trainer_arguments
 from normlab.training.stacked.grouping import AFFINE, MAY_DIFFER, TRAINER, group, why_alone
 from normlab.training.stacked.stack import Stack
-from normlab.settings.check import check_settings, settings_help
+from normlab.config.check import check_settings, settings_help
 
 Settled = Callable[..., Settings]
 

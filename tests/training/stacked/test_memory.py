@@ -12,7 +12,7 @@ import torch
 
 from normlab import fused_sweep
 from normlab.assembly import make_classifier, make_data
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.fused_sweep import Run, train_runs

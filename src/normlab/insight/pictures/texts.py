@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from torch import nn
 
-from normlab.settings import Settings
+from normlab.config import Settings
 from normlab.data.serve.module import TableDataModule
 from normlab.data.schema import Schema
 from normlab.diagnosis.text import diagnosis_text

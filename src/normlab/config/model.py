@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from normlab.settings.section import Fraction, Positive, Section
+from normlab.config.section import Fraction, Positive, Section
 
 
 class StrategySettings(Section):

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from normlab.errors import UserError
-from normlab.settings.check import unknown_setting
+from normlab.config.check import unknown_setting
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 ROOT = "train"  # the file that Hydra starts from

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from normlab.settings import Settings
-from normlab.settings.section import Section
+from normlab.config import Settings
+from normlab.config.section import Section
 from normlab.errors import UserError
-from normlab.settings.processes import n_devices, n_nodes
-from normlab.settings.trainer_arguments import OURS, trainer_arguments
+from normlab.config.processes import n_devices, n_nodes
+from normlab.config.trainer_arguments import OURS, trainer_arguments
 
 # Strategies that run the command line again in each process, but for those that end so.
 STARTS_ANEW = ("ddp", "fsdp", "deepspeed")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from normlab.settings.section import Fraction, Key, Positive, Section, Seed, Value
+from normlab.config.section import Fraction, Key, Positive, Section, Seed, Value
 
 
 class DataSettings(Section):

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from normlab.settings.training import TrainerSettings
+    from normlab.config.training import TrainerSettings
 
 
 def n_devices(trainer: TrainerSettings) -> int | None:

@@ -9,15 +9,15 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from normlab.settings.data import (
+from normlab.config.data import (
     BreastCancerSettings,
     CirclesSettings,
     CsvSettings,
     HeartRateSettings,
 )
-from normlab.settings.model import ModelSettings, QuantileSettings, StrategySettings
-from normlab.settings.section import Section, Seed
-from normlab.settings.training import (
+from normlab.config.model import ModelSettings, QuantileSettings, StrategySettings
+from normlab.config.section import Section, Seed
+from normlab.config.training import (
     CheckpointSettings,
     DiagnosisSettings,
     EarlyStoppingSettings,

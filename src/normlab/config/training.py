@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from normlab.settings.section import Positive, Section
-from normlab.settings.trainer_arguments import check_trainer_arguments
+from normlab.config.section import Positive, Section
+from normlab.config.trainer_arguments import check_trainer_arguments
 
 
 class EarlyStoppingSettings(Section):
