@@ -10,15 +10,14 @@ from pathlib import Path
 import torch
 
 from normlab.config import Settings
-from normlab.data.serve.module import TableDataModule
+from normlab.data.serve.module import SplitTable
 from normlab.diagnosis.text import verdict_lines
-from normlab.model.metrics import METRICS
 from normlab.training.result import Result
 
 
 def headline(
     settings: Settings,
-    data: TableDataModule,
+    data: SplitTable,
     n_inputs: int,
     device: torch.device,
     n_processes: int = 1,
@@ -46,11 +45,12 @@ def headline(
 
 def summary(result: Result, folder: Path) -> str:
     """The figures of result.json and where to look further."""
-    lines = [" " * 6 + "".join(f"{name:>10}" for name in METRICS)]
+    metrics = list(result.train)
+    lines = [" " * 6 + "".join(f"{name:>10}" for name in metrics)]
     for name in ("train", "val", "test"):
         part = getattr(result, name)
         if part is not None:
-            lines.append(f"{name:6}" + "".join(_figure(part[metric]) for metric in METRICS))
+            lines.append(f"{name:6}" + "".join(_figure(part[metric]) for metric in metrics))
     lines.append(f"label entropy {result.label_entropy:.4f}, the loss of a guess without inputs")
     if result.threshold is not None:
         roots = ", ".join(f"{root:.4g}" for root in result.threshold)

@@ -41,7 +41,7 @@ class Probability(nn.Module):
         self.dtype = next(network.parameters()).dtype
 
     def forward(self, rows: Tensor) -> Tensor:
-        return self.network(rows.to(self.dtype)).float().sigmoid()
+        return self.network(rows.to(self.dtype))[0].float().sigmoid()
 
 
 def description(schema: Schema) -> dict[str, Any]:
@@ -180,13 +180,11 @@ def drawn_rows(network: Network, n_rows: int = 256, seed: int = 0) -> NDArray[np
 
     numbers = draw(network.normalizer.n_features)
     batchnorm = network.batchnorm
-    if isinstance(batchnorm, nn.BatchNorm1d):
-        assert batchnorm.running_mean is not None
-        assert batchnorm.running_var is not None
+    if batchnorm is not None:
         numbers = batchnorm.running_mean + numbers * batchnorm.running_var.sqrt()
     elif network.normalizer.name == "none":
         numbers = numbers * 10 ** draw(1)
-    numbers = network.normalizer.inverse(numbers).float()
+    numbers = network.normalizer.inverse(numbers[None])[0].float()
     encoder = network.encoder
     if encoder is None:
         return numbers.numpy()

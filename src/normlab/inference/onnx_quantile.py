@@ -50,13 +50,13 @@ class OnnxQuantile(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         knots = self.quantiles
-        last = knots.shape[1] - 1
-        low, high = knots[:, :1], knots[:, -1:]
-        x = rows.T.to(knots.dtype).clamp(low, high)
+        last = knots.shape[-1] - 1
+        low, high = knots[..., :1], knots[..., -1:]
+        x = rows.mT.to(knots.dtype).clamp(low, high)
         below = (_n_below(knots, x, or_equal=True) - 1).clamp(min=0)
         above = _n_below(knots, x, or_equal=False).clamp(max=last)
-        start = knots.gather(1, below)
-        gap = knots.gather(1, above) - start
+        start = knots.gather(-1, below)
+        gap = knots.gather(-1, above) - start
         on_knot = (gap == 0).to(x.dtype)
         part = (x - start) / (gap + on_knot) + 0.5 * on_knot
         rise = part * (above - below).to(x.dtype)
@@ -65,17 +65,17 @@ class OnnxQuantile(nn.Module):
         tail = torch.minimum(from_low, from_high) / last
         at_one_end = (x == low) ^ (x == high)
         y = ndtri_of_tail(tail.masked_fill(at_one_end, 0.0).clamp(min=CLIP))
-        return torch.where(from_low <= from_high, y, -y).T
+        return torch.where(from_low <= from_high, y, -y).mT
 
 
 def _n_below(knots: Tensor, x: Tensor, or_equal: bool) -> Tensor:
-    """How many knots of each row (features, k) lie below the values (features, n): a bisection."""
-    n_knots = knots.shape[1]
+    """How many of the knots (..., k) lie below each of the values (..., n): a bisection."""
+    n_knots = knots.shape[-1]
     count = torch.zeros_like(x, dtype=torch.int64)
     step = 1 << (n_knots.bit_length() - 1)
     while step:
         further = count + step
-        knot = knots.gather(1, (further - 1).clamp(max=n_knots - 1))
+        knot = knots.gather(-1, (further - 1).clamp(max=n_knots - 1))
         is_below = (knot <= x) if or_equal else (knot < x)
         count = torch.where(is_below & (further <= n_knots), further, count)
         step >>= 1

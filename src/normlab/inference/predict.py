@@ -26,7 +26,7 @@ class Predictor:
     """A trained network with scikit-learn's methods for a binary classifier.
 
     Attributes:
-        network: in evaluation mode.
+        network: of one run, in evaluation mode.
         schema: the columns that it was trained on and what its labels mean.
         classes_: the label's value for class 0 and for class 1.
     """
@@ -76,7 +76,7 @@ class Predictor:
         logits = tensor.new_empty(len(tensor), dtype=torch.promote_types(dtype, torch.float32))
         for start in range(0, len(tensor), CHUNK):
             chunk = tensor[start : start + CHUNK].to(dtype)
-            logits[start : start + CHUNK] = self.network(chunk)
+            logits[start : start + CHUNK] = self.network(chunk)[0]
         return logits.numpy()
 
     def predict_proba(self, rows: Rows) -> NDArray[np.floating]:
@@ -121,4 +121,7 @@ def load(path: str | Path) -> Predictor:
                 "trainer.enable_checkpointing=false?"
             )
         path = found[0]
-    return Predictor(*load_network(path))
+    network, schema = load_network(path)
+    if network.n_runs > 1:
+        raise UserError(f"{path} holds {network.n_runs} runs, and predictions are of one of them")
+    return Predictor(network, schema)

@@ -17,7 +17,6 @@ from normlab.insight.figures import figures
 from normlab.insight.markdown import marked, pipes
 from normlab.insight.page import page
 from normlab.insight.settings import SEEDS
-from normlab.insight.standing import MEASURES, SPLITS
 from normlab.insight.standings import Standings, rank
 from normlab.insight.sweep import read_sweep
 from normlab.insight.tables import Cell, Table, tables
@@ -95,8 +94,7 @@ def _stacked(cell: Cell) -> str:
 def runs_csv(standings: Standings) -> str:
     """One row a run, unfinished ones too; an empty cell is unknown, inf a loss that diverged."""
     keys = [*SEEDS, *standings.sweep.keys]
-    numbers = [f"{split}/{name}" for split in SPLITS for name in MEASURES]
-    numbers += ["label_entropy", "epochs", "seconds", "rows_per_second"]
+    numbers = [*standings.sweep.measures, "label_entropy", "epochs", "seconds", "rows_per_second"]
     arrivals = {name: epoch for row in standings.rows for name, epoch in row.arrivals.items()}
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

@@ -20,8 +20,6 @@ from normlab.insight.comparison import (
 )
 from normlab.insight.sweep import Run
 
-SPLITS = ("test", "val", "train")
-MEASURES = ("loss", "accuracy", "auroc")
 TARGET_SHARE = 0.1  # of the label entropy: the default loss to reach
 Short = dict[str, dict[str | None, str]]
 """Varying key -> value -> the value in short."""
@@ -78,6 +76,7 @@ def standing(
     runs: Sequence[Run],
     names: dict[str, str],
     short: Short,
+    measures: Sequence[str],
     target: float | None,
 ) -> Standing:
     finished = tuple(run for run in runs if run.finals is not None)
@@ -104,9 +103,7 @@ def standing(
         runs=tuple(runs),
         finished=finished,
         measures={
-            f"{split}/{name}": summarize([f.get(f"{split}/{name}", np.nan) for f in finals])
-            for split in SPLITS
-            for name in MEASURES
+            name: summarize([final.get(name, np.nan) for final in finals]) for name in measures
         },
         nothing=learnt_nothing(
             [final["train/loss"] for final in finals], [final["label_entropy"] for final in finals]

@@ -19,8 +19,8 @@ from typing import Literal
 
 from normlab.insight.comparison import FEWEST_TO_WIN, duel
 from normlab.insight.settings import as_number, searched, short_names, short_values
-from normlab.insight.standing import SPLITS, Short, Standing, by_seed, is_task, order, standing
-from normlab.insight.sweep import Run, Sweep
+from normlab.insight.standing import Short, Standing, by_seed, is_task, order, standing
+from normlab.insight.sweep import SPLITS, Run, Sweep
 
 Outcome = Literal["won", "even", "few", "unpaired", "alone", "empty"]
 
@@ -81,7 +81,7 @@ def rank(
         groups.setdefault(tuple(run.config.get(key) for key in keys), []).append(run)
     short = {key: short_values([run.config.get(key) for run in sweep.runs]) for key in keys}
     rows = [
-        standing(dict(zip(keys, values, strict=True)), runs, names, short, target)
+        standing(dict(zip(keys, values, strict=True)), runs, names, short, sweep.measures, target)
         for values, runs in groups.items()
     ]
 

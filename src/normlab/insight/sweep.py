@@ -25,6 +25,7 @@ from normlab.errors import UserError
 from normlab.insight.settings import SEEDS, Flat, flatten, varying
 
 CURVES = ("train/loss", "val/loss")
+SPLITS = ("test", "val", "train")
 _MOST_EPOCHS = 10_000_000  # an epoch number above this is a damaged file, not a training
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times faster
 
@@ -75,6 +76,14 @@ class Sweep:
     def keys(self) -> tuple[str, ...]:
         """The keys that vary, without seeds; what follows from a group's name is left out."""
         return varying([run.config for run in self.runs])
+
+    @cached_property
+    def measures(self) -> tuple[str, ...]:
+        """Of each split the metrics that the results hold: "test/loss", ..."""
+        finals = [name for run in self.finished for name in run.finals or ()]
+        metrics = [name.partition("/")[2] for name in finals if name.startswith(SPLITS)]
+        names = dict.fromkeys(("loss", *metrics))
+        return tuple(f"{split}/{name}" for split in SPLITS for name in names)
 
     @cached_property
     def finished(self) -> tuple[Run, ...]:
@@ -174,7 +183,7 @@ def _read_finals(path: Path) -> dict[str, float] | None:
     finals = {}
     for split in ("train", "val", "test"):
         if split == "train" or result.get(split) is not None:
-            for name in ("loss", "accuracy", "auroc"):
+            for name in dict.fromkeys(("loss", *result[split])):  # without a loss it is damaged
                 value = _number(result[split][name])
                 lost = name == "loss" and math.isnan(value)
                 finals[f"{split}/{name}"] = math.inf if lost else value

@@ -75,6 +75,11 @@ def load_network(path: Path) -> tuple[Network, Schema]:
     """
     checkpoint = read_checkpoint(path)
     entry = checkpoint["normlab"]
+    if "network" not in entry:
+        raise UserError(
+            f"{path} is of runs that train together: each leaves its own best.ckpt when all have "
+            "ended"
+        )
     try:
         network = Network.from_settings(entry["network"])
         state = {

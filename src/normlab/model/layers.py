@@ -63,6 +63,10 @@ class Linear(nn.Module):
                 return (weight.mT * values).sum(1, keepdim=True) + bias
         return torch.baddbmm(bias, weight, values)
 
+    def extra_repr(self) -> str:
+        _, n_outputs, n_inputs = self.weight.shape
+        return f"in_features={n_inputs}, out_features={n_outputs}"
+
 
 class BatchNorm(nn.Module):
     """The `nn.BatchNorm1d` of each run, over all processes that share its batches.
@@ -102,6 +106,9 @@ class BatchNorm(nn.Module):
             self.eps,
         )
         return flat.view(n_runs, n_features, n_rows)
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[1]}, eps={self.eps}, momentum={self.momentum}"
 
     def _over_all_ranks(self, values: Tensor) -> Tensor:
         """By the statistics of all processes' rows, of which one may have none."""
@@ -156,3 +163,6 @@ class Dropout(nn.Module):
         for run, generator in zip(mask, self.generators, strict=True):
             run.bernoulli_(1 - self.rate, generator=generator)
         return values * mask.div_(1 - self.rate)
+
+    def extra_repr(self) -> str:
+        return f"p={self.rate}"

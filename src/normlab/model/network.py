@@ -95,15 +95,19 @@ class Network(nn.Module):
         return self.logits(self.inputs(rows))
 
     def inputs(self, rows: Tensor) -> Tensor:
-        """What training leaves as it is: normalized rows and categories (runs, inputs, n)."""
+        """What training leaves as it is: normalized rows and categories (runs, inputs, n).
+
+        They lie in memory as the rows do, which costs nothing where they are used once. Training
+        uses them often, and copies them.
+        """
         if rows.ndim == 2:
             rows = rows.expand(self.n_runs, *rows.shape)
         if self.encoder is None:
-            return self.normalizer(rows).mT.contiguous()
+            return self.normalizer(rows).mT
         numbers, others = self.encoder(rows)
         if self.encoder.n_numeric:
             others = torch.cat([self.normalizer(numbers), others], 2)
-        return others.mT.contiguous()
+        return others.mT
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Logits, as of `forward`, of what `inputs` gives."""

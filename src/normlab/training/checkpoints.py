@@ -153,7 +153,8 @@ class Checkpoints(Checkpoint):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint["normlab"] = {"format": FORMAT}
+        alone = len(self.folders) == 1  # then it predicts, too
+        checkpoint["normlab"] = self.descriptions[0] if alone else {"format": FORMAT}
         checkpoint[ENTRY] = self.state()
 
 

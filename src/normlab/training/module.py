@@ -147,7 +147,7 @@ class TrainingModule(LightningModule):
         for piece in pieces:
             if self._prepared is None or self._prepared[0] is not piece:
                 labels = piece.labels.to(self._like.dtype)
-                self._prepared = piece, self.network.inputs(piece.rows.to(self._like)), labels
+                self._prepared = piece, self._inputs(piece.rows), labels
             _, inputs, labels = self._prepared
             for start, stop, factor in piece.steps:
                 yield inputs[:, :, start:stop], labels[:, start:stop], factor
@@ -220,11 +220,15 @@ class TrainingModule(LightningModule):
         kept = []
         size = len(self.outcomes.active) * self.data.n_rows("val") * self.network.n_inputs
         for rows, labels in self.data.evaluation("val", self.outcomes.active, shared=True):
-            batch = self.network.inputs(rows.to(self._like)), labels.to(self._like.dtype)
+            batch = self._inputs(rows), labels.to(self._like.dtype)
             if size <= KEPT_NUMBERS:
                 kept.append(batch)
             yield batch
         self._val_batches = kept or None
+
+    def _inputs(self, rows: Tensor) -> Tensor:
+        """The network's inputs, in the order in which every step reads them."""
+        return self.network.inputs(rows.to(self._like)).contiguous()
 
     def _metrics(self) -> tuple[list[str], Tensor]:
         """The names of an epoch's metrics, and their values, float64 (runs, names) on the CPU."""

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from normlab.config import Settings
-from normlab.data.serve.module import TableDataModule
+from normlab.data.serve.module import SplitTable
 from normlab.insight.pictures.texts import Section, after_training, before_training
 from normlab.model.network import Network
 from normlab.training.events import figure, text
+from normlab.training.folder import RunFolder
 from normlab.training.result import Result
-from normlab.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,15 +26,13 @@ GROUP = "visuals"
 log = logging.getLogger(__name__)
 
 
-def introduce(
-    folder: RunFolder, settings: Settings, data: TableDataModule, network: Network
-) -> None:
+def introduce(folder: RunFolder, settings: Settings, data: SplitTable, network: Network) -> None:
     """Texts of what is known before the first step."""
     _add_texts(folder, before_training(settings, data, network))
 
 
 def draw_epoch(
-    folder: RunFolder, network: Network, data: TableDataModule, sample: Sample, epoch: int
+    folder: RunFolder, network: Network, data: SplitTable, sample: Sample, epoch: int
 ) -> None:
     """Pictures of the weights at the end of an epoch, counted from 1."""
     from normlab.insight.pictures.draw import pictures
@@ -45,7 +43,7 @@ def draw_epoch(
 def conclude(
     folder: RunFolder,
     network: Network,
-    data: TableDataModule,
+    data: SplitTable,
     result: Result,
     best_epoch: int,
     draws: bool,
@@ -73,7 +71,7 @@ def conclude(
         if inputs is not None:
             drawn["inputs"] = inputs_tile(inputs)
         _add_pictures(folder, drawn, result.epochs)
-    folder.flush()
+    folder.write()
 
 
 def _add_texts(folder: RunFolder, sections: list[Section], step: int = 0) -> None:

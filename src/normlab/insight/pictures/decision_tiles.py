@@ -35,7 +35,7 @@ from normlab.insight.pictures.tile import (
     unit_axis,
 )
 from normlab.model.network import Network
-from normlab.model.threshold import decision_thresholds
+from normlab.model.thresholds import decision_thresholds
 
 # From class 0 to class 1, paler than the points of the classes.
 _SHADES = LinearSegmentedColormap.from_list("classes", ["#4ba0d0", PAPER, "#e69055"], 10)
@@ -79,7 +79,8 @@ def _curve_tile(network: Network, schema: Schema, sample: Sample, caption: str) 
     given = curve(network, axis)
     title, thresholds = "Decision", []
     if not axis.values:
-        thresholds = decision_thresholds(network, torch.from_numpy(axis.grid)[:, None]) or []
+        rows = torch.from_numpy(axis.grid)[None, :, None]
+        (thresholds,) = decision_thresholds(network, rows) or [[]]
         title += _in_words(thresholds)
     figure, (panel,) = tile(title, caption)
     places = np.arange(len(axis.grid)) if axis.values else axis.grid

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from normlab.data.serve.module import TableDataModule
+from normlab.data.serve.module import SplitTable
 from normlab.insight.pictures.decision_tiles import decision_tile
 from normlab.insight.pictures.sample import Sample, logits, probabilities
 from normlab.insight.pictures.score_tiles import (
@@ -18,9 +18,7 @@ from normlab.insight.pictures.tile import class_names
 from normlab.model.network import Network
 
 
-def pictures(
-    network: Network, data: TableDataModule, sample: Sample, weights: str
-) -> dict[str, Figure]:
+def pictures(network: Network, data: SplitTable, sample: Sample, weights: str) -> dict[str, Figure]:
     """The pictures by name; none where the network's answers are no numbers.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from normlab.data.serve.module import TableDataModule
+from normlab.data.serve.module import SplitTable
 from normlab.model.network import Network
 
 MOST_ROWS = 20_000
@@ -38,7 +38,7 @@ class Inputs:
 
 
 @torch.no_grad()
-def inputs_of(network: Network, data: TableDataModule) -> Inputs | None:
+def inputs_of(network: Network, data: SplitTable) -> Inputs | None:
     """None where no column is a number.
 
     Args:
@@ -54,18 +54,18 @@ def inputs_of(network: Network, data: TableDataModule) -> Inputs | None:
     if len(index) > most:
         index = np.sort(np.random.default_rng(0).choice(index, most, replace=False))
         words = f"{most:,} of {words}"
-    rows = torch.from_numpy(data.table.rows[index]).to(next(network.parameters()))
-    encoder = network.encoder
-    before = rows if encoder is None else encoder(rows)[0]
-    training = network.batchnorm.training
-    network.batchnorm.eval()
-    after = network.batchnorm(network.normalizer(before))
-    network.batchnorm.train(training)
+    rows = torch.from_numpy(data.table.rows[index]).to(next(network.parameters()))[None]
+    before = rows if network.encoder is None else network.encoder(rows)[0]
+    after, batchnorm = network.normalizer(before), network.batchnorm
+    if batchnorm is not None:
+        training = batchnorm.training
+        after = batchnorm.eval()(after.mT).mT
+        batchnorm.train(training)
     shown = slice(MOST_COLUMNS)
     return Inputs(
         tuple(names[shown]),
-        before[:, shown].double().cpu().numpy(),
-        after[:, shown].double().cpu().numpy(),
+        before[0, :, shown].double().cpu().numpy(),
+        after[0, :, shown].double().cpu().numpy(),
         words,
         max(0, len(names) - MOST_COLUMNS),
     )

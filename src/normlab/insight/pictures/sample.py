@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from normlab.data.serve.module import TableDataModule
+from normlab.data.serve.module import SplitTable
 from normlab.model.network import Network
 
 MOST_ROWS = 2_000  # more points than that hide one another
@@ -29,7 +29,7 @@ class Sample:
     words: str
 
 
-def sample_of(data: TableDataModule) -> Sample:
+def sample_of(data: SplitTable) -> Sample:
     """Validation rows where there are any, else training rows; the same ones at every call.
 
     At most `MOST_ROWS`, the classes in proportion.
@@ -54,7 +54,7 @@ def sample_of(data: TableDataModule) -> Sample:
 def logits(network: Network, rows: NDArray[np.float32]) -> NDArray[np.float64]:
     """Logits (n,) of raw rows (n, columns), on the network's device and in its precision."""
     weight = next(network.parameters())
-    return network(torch.from_numpy(rows).to(weight)).double().cpu().numpy()
+    return network(torch.from_numpy(rows).to(weight))[0].double().cpu().numpy()
 
 
 def probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,13 +9,13 @@ import yaml
 from torch import nn
 
 from normlab.config import Settings
-from normlab.data.serve.module import TableDataModule
 from normlab.data.schema import Schema
+from normlab.data.serve.module import SplitTable
 from normlab.diagnosis.text import diagnosis_text
 from normlab.insight.markdown import marked, pipes
 from normlab.insight.pictures.inputs import Inputs, inputs_of
-from normlab.model.metrics import METRICS, label_entropy
 from normlab.model.network import Network
+from normlab.model.tasks import Binary
 from normlab.training.result import Result
 
 Section = tuple[str, str]
@@ -25,7 +25,7 @@ MOST_COLUMNS = 30
 _MOST_CATEGORIES = 8
 
 
-def before_training(settings: Settings, data: TableDataModule, network: Network) -> list[Section]:
+def before_training(settings: Settings, data: SplitTable, network: Network) -> list[Section]:
     """What is known before the first step."""
     sections = [
         ("run/data", _data(data)),
@@ -44,7 +44,7 @@ def after_training(result: Result, best_epoch: int) -> list[Section]:
     return sections
 
 
-def _data(data: TableDataModule) -> str:
+def _data(data: SplitTable) -> str:
     table, schema = data.table, data.table.schema
     rows, columns = table.rows.shape
     classes = [marked(f"{schema.target} = {name}") for name in schema.classes]
@@ -56,7 +56,7 @@ def _data(data: TableDataModule) -> str:
             share = f"{positive / len(labels):.1%}"
             parts.append([name, f"{len(labels):,}", f"{len(labels) - positive:,}",
                           f"{positive:,}", share])  # fmt: skip
-    entropy = label_entropy(data.train_labels)
+    entropy = Binary().guess_loss(data.train_labels)
     lines = [
         f"**{marked(table.source)}**: {rows:,} rows x {columns:,}; {classes[0]} is class 0, "
         f"{classes[1]} is class 1",
@@ -92,7 +92,7 @@ def _network(network: Network) -> str:
     layers: list[tuple[str, nn.Module]] = [("normalizer", network.normalizer)]
     if network.encoder is not None:
         layers.insert(0, ("encoder", network.encoder))
-    if not isinstance(network.batchnorm, nn.Identity):
+    if network.batchnorm is not None:
         layers.append(("batchnorm", network.batchnorm))
     layers += [(f"mlp.{name}", layer) for name, layer in network.mlp.named_children()]
     rows = [
@@ -145,15 +145,15 @@ def _inputs(inputs: Inputs) -> str:
 
 
 def _result(result: Result, best_epoch: int) -> str:
-    rows = []
+    metrics, rows = list(result.train), []
     for name in ("train", "val", "test"):
         part = getattr(result, name)
         if part is not None:
-            rows.append([name, *(_figure(part[metric]) for metric in METRICS)])
+            rows.append([name, *(_figure(part[metric]) for metric in metrics)])
     lines = [
         f"The weights of epoch {best_epoch:,} of {result.epochs:,}"
         + (", the best on the validation rows" if result.val is not None else ""),
-        pipes(["part", *METRICS], rows),
+        pipes(["part", *metrics], rows),
         f"label entropy {result.label_entropy:.4f}, the loss of a guess without inputs",
     ]
     if result.threshold is not None:
