@@ -24,10 +24,10 @@ from omegaconf import DictConfig
 
 from fork_server import ForkServer
 from normlab.config import Settings
+from normlab.app.hydra_app import parse_settings
 from normlab.data.schema import Schema
 from normlab.data.table import Table
 from normlab.training.environment import quiet_lightning
-from normlab.config.check import parse_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_TABLES = ROOT.parent / "shared" / "data"

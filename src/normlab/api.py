@@ -1,10 +1,10 @@
 """normlab from Python: settings without Hydra, and training without files.
 
-    import normlab
-    settings = normlab.settings("data=circles", "model.lr=0.1", seed=3)
-    trained = normlab.train(settings)
-    trained.results[0].val["loss"]
-    trained.models[0].predict_proba(rows)
+import normlab
+settings = normlab.settings("data=circles", "model.lr=0.1", seed=3)
+trained = normlab.train(settings)
+trained.results[0].val["loss"]
+trained.models[0].predict_proba(rows)
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from normlab.config import Settings
 from normlab.config.check import check_settings
 from normlab.config.compose import compose, parsed
 from normlab.data.schema import Schema
-from normlab.data.serve.module import SplitTable
 from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.training.environment import quiet_lightning
@@ -110,7 +109,7 @@ def train(
     if len({sharing_key(one) for one in every}) > 1:
         raise UserError("these runs cannot train together: they differ in more than a sweep fuses")
     quiet_lightning()
-    given_table = table_of(*data) if data else None
+    given_table = table_of(data[0], data[1]) if data else None  # type: ignore[arg-type]
     tables: dict[str, Table] = {}
     prepared = []
     for i, one in enumerate(every):
@@ -157,4 +156,6 @@ def table_of(rows: ArrayLike, labels: ArrayLike) -> Table:
     names = tuple(f"x{i}" for i in range(array.shape[1]))
     values = tuple(classes.tolist())
     schema = Schema(names, "label", (values[0], values[1]))
-    return Table(np.ascontiguousarray(array), (given == classes[1]).astype(np.float32), schema, "rows")
+    return Table(
+        np.ascontiguousarray(array), (given == classes[1]).astype(np.float32), schema, "rows"
+    )

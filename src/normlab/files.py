@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever ends the program or the machine; JSON and YAML in them.
+"""Files that are whole or not there, whatever ends the program; JSON and YAML in them.
 
 A file is written beside its place, forced to the disk and renamed: a reader, or a run that goes on
 after a crash, sees the old file or the new one. What grows line by line is cut back where an
@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import yaml

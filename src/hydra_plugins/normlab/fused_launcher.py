@@ -43,9 +43,9 @@ class GridSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        self.hydra_context = hydra_context
-        self.config = config
-        self.launcher = Plugins.instance().instantiate_launcher(
+        self._loader = hydra_context.config_loader
+        self._config = config
+        self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
@@ -56,25 +56,26 @@ class GridSweeper(Sweeper):
             UserError: where a job's settings are bad, or two jobs share a folder.
         """
         jobs = self._combinations(arguments)
-        if isinstance(self.launcher, FusedLauncher):
-            self.launcher.composed = self.launcher.composer.compose(jobs)
+        launcher = self._launcher
+        if isinstance(launcher, FusedLauncher):
+            launcher.composed = launcher.composer.compose(jobs)
         else:
-            Composer(self.hydra_context.config_loader, self.config).compose(jobs)
-        folder = Path(self.config.hydra.sweep.dir)
+            Composer(self._loader, self._config).compose(jobs)
+        folder = Path(self._config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        OmegaConf.save(self._config, folder / "multirun.yaml")
         size = self.max_batch_size or max(1, len(jobs))
         batches = []
         for start in range(0, len(jobs), size):
-            batches.append(self.launcher.launch(jobs[start : start + size], start))
+            batches.append(launcher.launch(jobs[start : start + size], start))
             for job in batches[-1]:
-                if job.status != JobStatus.FAILED or not isinstance(self.launcher, FusedLauncher):
+                if job.status != JobStatus.FAILED or not isinstance(launcher, FusedLauncher):
                     _ = job.return_value  # raises what the job raised
         return batches
 
     def _combinations(self, arguments: Sequence[str]) -> list[list[str]]:
         params = [f"{key}={value}" for key, value in self.params.items()]
-        parser = OverridesParser.create(self.hydra_context.config_loader)
+        parser = OverridesParser.create(self._loader)
         choices: dict[str, list[str]] = {}  # of a key that is given twice the last one
         for override in parser.parse_overrides([*params, *arguments]):
             key, several = override.get_key_element(), override.is_sweep_override()

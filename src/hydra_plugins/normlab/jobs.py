@@ -20,11 +20,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from normlab.app.hydra_app import explain, parse_settings, without_hydra
-from normlab.errors import UserError
-from normlab.files import to_yaml
 from normlab.config import Settings
 from normlab.config.check import check_job, check_settings
 from normlab.config.compose import compose
+from normlab.errors import UserError
+from normlab.files import to_yaml
 
 PLAIN = (OverrideType.CHANGE, OverrideType.ADD, OverrideType.FORCE_ADD)
 BY_NUMBER = "${hydra.job.num}"

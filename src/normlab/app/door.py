@@ -12,13 +12,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NoReturn
 
-from normlab.errors import UserError, told_of_memory
 from normlab.app.folders import remove_unused
-from normlab.training.signals import catch_signals
 from normlab.config.processes import is_echo
+from normlab.errors import UserError, told_of_memory
+from normlab.training.signals import catch_signals
 
 # What a disk or its rights refuse; any other OSError is a defect of the program.
 OF_THE_DISK = frozenset(

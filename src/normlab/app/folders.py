@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from normlab.errors import UserError
 from normlab.config.typed import shell_quoted
+from normlab.errors import UserError
 
 _made: list[Path] = []
 

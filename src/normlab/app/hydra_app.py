@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,12 @@ from omegaconf.errors import (
 from normlab.app.door import fail, front_door
 from normlab.app.folders import own_folder, refuse_occupied
 from normlab.app.resume import check_continuation, spelled_out
-from normlab.errors import UserError
 from normlab.config import Settings
 from normlab.config.check import as_given, check_settings, settings_help, unknown_setting
 from normlab.config.compose import CONF, compose, parsed
 from normlab.config.processes import by_torchrun, is_first
 from normlab.config.typed import hydra_literal, hydra_quoted, shell_quoted
+from normlab.errors import UserError
 
 
 def main(conf: Path = CONF, arguments: Sequence[str] | None = None) -> None:
@@ -169,6 +170,9 @@ class SweepReport(Callback):
             report_sweep(Path(config.hydra.sweep.dir))
         except UserError as error:
             fail(error)
+        except Exception:  # Hydra would make a warning of it
+            traceback.print_exc()
+            sys.exit(1)
 
 
 def help_text(*, _root_: DictConfig) -> str:
@@ -195,7 +199,9 @@ def explain(error: HydraException) -> str:
         if not equals:
             return f"'{error.override}' is no setting: write KEY=VALUE (see --help)"
         quoted = shell_quoted(f"{key}={hydra_quoted(value)}")
-        return f"{error.override}: Hydra's grammar needs quotes around this value; write\n  {quoted}"
+        return (
+            f"{error.override}: Hydra's grammar needs quotes around this value; write\n  {quoted}"
+        )
     if isinstance(error, MissingConfigException) and error.options:
         name = (error.missing_cfg_file or "").rpartition("/")
         return f"{name[0]}={name[2]}: choose one of {', '.join(error.options)}"

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from normlab.errors import UserError
 from normlab.config import Settings
 from normlab.config.changes import CONFIG, read_config, read_yaml, refuse_changes
 from normlab.config.typed import hydra_literal, shell_quoted
+from normlab.errors import UserError
 
 METRICS = "metrics.csv"
 LAST = "checkpoints/last.ckpt"

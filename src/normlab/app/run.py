@@ -12,13 +12,13 @@ from lightning.pytorch.callbacks import Callback
 from normlab.app.door import fail
 from normlab.app.folders import discard
 from normlab.app.summary import headline, summary
+from normlab.config import Settings
+from normlab.config.check import check_job
+from normlab.config.processes import is_first
 from normlab.data.load import load_table, split_table
 from normlab.errors import UserError, told_of_memory
 from normlab.insight.pictures.callback import Pictures
 from normlab.insight.pictures.dashboard import conclude, introduce
-from normlab.config import Settings
-from normlab.config.check import check_job
-from normlab.config.processes import is_first
 from normlab.training.environment import quiet_lightning
 from normlab.training.folder import CONFIG, LAST, RESULT, RunFolder
 from normlab.training.leftovers import begin, check_same_data, go_on

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from normlab.errors import UserError
 from normlab.config import Settings
 from normlab.config.check import as_given, check_settings
+from normlab.errors import UserError
 
 CONFIG = "config.yaml"  # of a run folder
 LARGEST_CONFIG = 2**20  # bytes; a run's config has some thousands

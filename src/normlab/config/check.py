@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from normlab.config import Settings
-from normlab.config.section import Section
-from normlab.errors import UserError
 from normlab.config.processes import n_devices, n_nodes
+from normlab.config.section import Section
 from normlab.config.trainer_arguments import OURS, trainer_arguments
+from normlab.errors import UserError
 
 # Strategies that run the command line again in each process, but for those that end so.
 STARTS_ANEW = ("ddp", "fsdp", "deepspeed")

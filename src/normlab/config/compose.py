@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from normlab.errors import UserError
 from normlab.config.check import unknown_setting
+from normlab.errors import UserError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 ROOT = "train"  # the file that Hydra starts from

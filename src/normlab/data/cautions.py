@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from normlab.config.typed import setting
 from normlab.data.facts import Facts, note_facts
 from normlab.data.moments import Moments
 from normlab.data.schema import Column, Schema
-from normlab.config.typed import setting
 
 # Above this share of a column's standard deviation, float32's rounding is worth a warning.
 TOLERATED_ROUNDING = 1e-3

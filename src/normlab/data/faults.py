@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from normlab.config.typed import setting
 from normlab.data.columns import Columns
 from normlab.data.numbers import is_missing, listed, number
 from normlab.data.records import Record, records
 from normlab.data.schema import MISSING_VALUES, Value
 from normlab.data.source import Source
 from normlab.errors import UserError
-from normlab.config.typed import setting
 
 # From here on a number rounds to infinity in float32: its largest value and half a step.
 FLOAT32_OVERFLOW = 2.0**128 - 2.0**103

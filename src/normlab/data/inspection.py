@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from normlab.config.typed import setting
 from normlab.data.cautions import cautions, scales_far_apart, useless
 from normlab.data.columns import Selection
 from normlab.data.contents import Contents, read_contents
@@ -18,7 +19,6 @@ from normlab.data.label import class_names
 from normlab.data.schema import Column, Schema, Value
 from normlab.data.source import opened
 from normlab.errors import UserError
-from normlab.config.typed import setting
 
 TARGET_NAMES = ("label", "target", "class", "y", "outcome", "diagnosis")
 MOST_SHOWN = 4  # values of a category

@@ -6,11 +6,11 @@ from typing import Literal
 
 import polars as pl
 
+from normlab.config.typed import setting
 from normlab.data.cells import to_numbers
 from normlab.data.numbers import values_of
 from normlab.data.schema import Column, ColumnType
 from normlab.errors import UserError
-from normlab.config.typed import setting
 
 # Pairs of texts that answer a question; any other two are categories.
 BOOLEANS = (("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"))

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from normlab.config.typed import setting
 from normlab.data.numbers import listed, number, values_of
 from normlab.data.schema import Value
 from normlab.errors import UserError
-from normlab.config.typed import setting
 
 LISTED_VALUES = 5
 GROUPS = (" or ", "rest")  # how a class of several values is named

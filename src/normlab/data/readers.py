@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from normlab.config.typed import setting
 from normlab.data.cautions import cautions
 from normlab.data.columns import Columns, Selection
 from normlab.data.contents import Contents, read_contents
@@ -27,7 +28,6 @@ from normlab.data.schema import Column, Schema
 from normlab.data.source import Source, opened
 from normlab.data.table import Table
 from normlab.errors import UserError
-from normlab.config.typed import setting
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from normlab.files import write_durably
 from normlab.errors import UserError
+from normlab.files import write_durably
 from normlab.insight.figures import figures
 from normlab.insight.markdown import marked, pipes
 from normlab.insight.page import page

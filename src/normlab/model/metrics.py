@@ -25,7 +25,11 @@ def auroc(logits: Tensor, labels: Tensor) -> Tensor:
         labels = labels.expand_as(logits)
         areas = [
             _auroc_of_many(run.numpy(), own.numpy() > 0.5)
-            for run, own in zip(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1, logits.shape[-1]), strict=True)
+            for run, own in zip(
+                logits.reshape(-1, logits.shape[-1]),
+                labels.reshape(-1, logits.shape[-1]),
+                strict=True,
+            )
         ]
         return torch.tensor(areas).view(logits.shape[:-1])
     ordered, positive = _by_logit(logits, (labels > 0.5).expand_as(logits))

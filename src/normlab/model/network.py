@@ -173,7 +173,9 @@ class Network(nn.Module):
         self.normalizer.fit(rows)
         if self.batchnorm is not None:
             weight = self.batchnorm.weight
-            seen = as_rows(rows).map(lambda rows: self.normalizer(rows.to(weight)[None])[0].double())
+            seen = as_rows(rows).map(
+                lambda rows: self.normalizer(rows.to(weight)[None])[0].double()
+            )
             mean, std = mean_and_std(seen)
             self.batchnorm.running_mean.copy_(mean)
             self.batchnorm.running_var.copy_(std**2 * (len(seen) / max(1, len(seen) - 1)))

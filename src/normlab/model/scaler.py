@@ -20,8 +20,9 @@ from normlab.data.serve.rows import Rows, as_rows
 class Scaler(nn.Module, ABC):
     """Maps each column of raw rows to values that a network learns from easily, for each run.
 
-    It is made and fitted for one run; `Network.stack` joins those of many. Every finite row gives a finite result: what would overflow saturates, and a column that is
-    constant in training gives exactly 0 at that constant. A nan stays a nan.
+    It is made and fitted for one run; `Network.stack` joins those of many. Every finite row gives
+    a finite result: what would overflow saturates, and a column that is constant in training gives
+    exactly 0 at that constant. A nan stays a nan.
     """
 
     name: ClassVar[str]

@@ -12,11 +12,11 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from normlab.training.signals import asked_to_end, catch_sigterm_again, end_if_asked
 from normlab.model.checkpoint import FORMAT, weights_checkpoint
 from normlab.training.folder import BEST, LAST, RunFolder, save_durably
 from normlab.training.module import TrainingModule
 from normlab.training.resume import ENTRY, ResumePoint
+from normlab.training.signals import asked_to_end, catch_sigterm_again, end_if_asked
 
 # Between two writings of epochs: a curve can be watched as it grows. Hundreds of files take longer.
 WRITE_SECONDS = {"alone": 1.0, "together": 10.0}

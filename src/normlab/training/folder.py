@@ -24,10 +24,8 @@ import torch
 
 from normlab.config.changes import flatten
 from normlab.diagnosis.curves import Curves
-from normlab.files import force_to_disk, write_durably
 from normlab.errors import UserError
-from normlab.files import to_yaml
-from normlab.files import strict_json
+from normlab.files import force_to_disk, strict_json, to_yaml, write_durably
 from normlab.training.epochs import Epochs
 from normlab.training.events import (
     Event,

@@ -8,8 +8,8 @@ from typing import Any
 from normlab.config import Settings
 from normlab.model.scalers import SCALERS
 
-# A run's own learning rate, decay, schedule and weight of the positive rows are numbers in a column;
-# its seed and its data settings make its own rows, split and initial weights, of the same shapes.
+# A run's own learning rate, decay, schedule and weight of the positive rows are numbers in a
+# column; its seed and its data settings make its own rows, split and weights, of the same shapes.
 MAY_DIFFER = (
     "seed",
     "model.lr",

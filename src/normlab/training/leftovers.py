@@ -10,15 +10,15 @@ from typing import Any
 
 import yaml
 
+from normlab.app.resume import read_config, refuse_changes
 from normlab.config import Settings
 from normlab.config.changes import changed
-from normlab.app.resume import read_config, refuse_changes
 from normlab.data.table import Table
-from normlab.files import PARTIAL
 from normlab.errors import UserError
+from normlab.files import PARTIAL
 from normlab.model.tasks import Binary
-from normlab.training.provenance import provenance
 from normlab.training.folder import CONFIG, EVENTS, LAST, METRICS, PROVENANCE, RESULT, RunFolder
+from normlab.training.provenance import provenance
 from normlab.training.resume import ResumePoint
 
 log = logging.getLogger(__name__)

@@ -292,7 +292,9 @@ class TrainingModule(LightningModule):
         if all(weight == 1 for weight in weights):
             self._weight = None
         else:
-            self._weight = torch.tensor(weights, dtype=self._like.dtype, device=self.device)[:, None]
+            self._weight = torch.tensor(weights, dtype=self._like.dtype, device=self.device)[
+                :, None
+            ]
 
     @property
     def _optimizer(self) -> RunsOptimizer:

@@ -99,7 +99,7 @@ class Outcomes:
 
     def never_good(self, run: int) -> bool:
         """Whether a run has diverged before an epoch gave weights to keep."""
-        return self.diverged[run] is not None and self.best_epoch[run] == self.epochs[run]
+        return self.diverged[run] is not None and bool(self.best_epoch[run] == self.epochs[run])
 
     def to(self, like: Tensor) -> None:
         """Moves the best weights to the device and into the precision of a tensor."""

@@ -67,7 +67,10 @@ class ResumePoint:
         active = outcomes["active"].tolist()
         state = self.checkpoint["state_dict"].values()
         all_runs = [value for name, value in outcomes.items() if isinstance(value, Tensor)]
-        all_runs = [*outcomes["best"].values(), *(v for v in all_runs if v is not outcomes["active"])]
+        all_runs = [
+            *outcomes["best"].values(),
+            *(v for v in all_runs if v is not outcomes["active"]),
+        ]
         if (
             {len(value) for value in state} != {len(active)}
             or {len(value) for value in all_runs} != {n_runs}

@@ -19,7 +19,6 @@ from normlab.diagnosis.curves import Curves
 from normlab.diagnosis.start import Start, measure_starts
 from normlab.diagnosis.warning import summed_up
 from normlab.diagnosis.watch import Watch
-from normlab.training.signals import until_epoch_end
 from normlab.model.checkpoint import describe
 from normlab.model.encoder import Encoder
 from normlab.model.network import Network
@@ -34,6 +33,7 @@ from normlab.training.module import Recipe, TrainingModule
 from normlab.training.ranks import on_ranks
 from normlab.training.result import Result, measure
 from normlab.training.resume import ResumePoint
+from normlab.training.signals import until_epoch_end
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,9 @@ class Together:
         path, content = (None, None) if resumed is None else (resumed.path, resumed.checkpoint)
         trainer.strategy.checkpoint_io = CheckpointFile(content)
         several = trainer.world_size > 1
-        around = on_ranks(trainer) if several else until_epoch_end(bool(trainer.checkpoint_callbacks))
+        around = (
+            on_ranks(trainer) if several else until_epoch_end(bool(trainer.checkpoint_callbacks))
+        )
         with around:
             trainer.fit(self.module, datamodule=self.data, ckpt_path=path, weights_only=True)
 

@@ -16,15 +16,15 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from normlab.training.cluster import submit
 from normlab.config import Settings
 from normlab.config.data import DataSettings
+from normlab.data.load import load_table, split_table, stays_on_disk
 from normlab.data.serve.module import SplitTable
 from normlab.data.table import Table
 from normlab.diagnosis.verdict import counted
 from normlab.errors import UserError
-from normlab.data.load import load_table, split_table, stays_on_disk
 from normlab.model.tasks import Binary
+from normlab.training.cluster import submit
 from normlab.training.environment import quiet_lightning
 from normlab.training.folder import RunFolder
 from normlab.training.grouping import sharing_key, why_apart

@@ -10,8 +10,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies import DDPStrategy
 
 from normlab.config import Settings
-from normlab.errors import UserError
 from normlab.config.processes import by_torchrun
+from normlab.errors import UserError
 
 
 def make_trainer(settings: Settings, **own: Any) -> Trainer:
