@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from normlab.config import Settings
 from normlab.app.resume import refuse_changes, spelled_out
 from normlab.errors import UserError
-from normlab.config.check import parse_settings
+from normlab.app.hydra_app import parse_settings
 
 Composed = Callable[..., DictConfig]
 Settled = Callable[..., Settings]

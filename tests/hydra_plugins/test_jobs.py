@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from hydra_plugins.normlab.jobs import Job, JobComposer
 from normlab.config import Settings
 from normlab.errors import UserError
-from normlab.config.check import parse_settings
+from normlab.app.hydra_app import parse_settings
 
 SILENT = ("hydra/job_logging=none", "hydra/hydra_logging=none")
 Files = dict[str, Any]

@@ -68,11 +68,13 @@ def compose(given: Sequence[tuple[str, Any]] = (), conf: Path = CONF) -> dict[st
     files = _Files(conf)
     choices = {key.replace(".", "/"): value for key, value in given if files.is_group(key)}
     plain = files.read(ROOT)
-    chosen: dict[str, Any] = {}
-    for entry in plain.pop("defaults"):
-        for group, choice in entry.items() if isinstance(entry, dict) else ():
-            if not group.startswith("override "):
-                chosen[group] = choice
+    defaults = [entry for entry in plain.pop("defaults") if isinstance(entry, dict)]
+    chosen: dict[str, Any] = {
+        group: choice
+        for entry in defaults
+        for group, choice in entry.items()
+        if not group.startswith("override ")
+    }
     plain.pop("hydra", None)
     experiment, default = {}, chosen.pop(EXPERIMENT)
     name = choices.pop(EXPERIMENT, default)
