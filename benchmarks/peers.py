@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.tensorboard import SummaryWriter
 
 from normlab.data.synthetic import heart_rate
-from normlab.model.metrics import METRICS, binary_metrics
+from normlab.model.tasks import Binary
 
 N_TRAIN, N_VAL, UNITS, RATE = 1260, 270, 10, 0.01
 THE_WORK = [  # as settings of normlab
@@ -49,8 +49,8 @@ def net() -> nn.Sequential:
 
 
 def log(writer: SummaryWriter, epoch: int, part: str, logits: Tensor, labels: Tensor) -> None:
-    values = binary_metrics(logits, labels).tolist()
-    for name, value in zip(METRICS, values, strict=True):
+    values = Binary().evaluate(logits, labels).tolist()
+    for name, value in zip(Binary.metrics, values, strict=True):
         writer.add_scalar(f"{part}/{name}", value, epoch)
 
 
@@ -213,27 +213,22 @@ def normlab(epochs: int, batch: int, *overrides: str) -> None:
     import contextlib
     import io
 
-    from hydra import compose, initialize_config_dir
-
-    from normlab.app import execute, prepare
+    from normlab.api import settings
+    from normlab.app.run import Alone
     from normlab.training.environment import quiet_lightning
-    from normlab.config.check import parse_settings
 
     quiet_lightning()
-    conf = Path(__file__).resolve().parents[1] / "conf"
-    with initialize_config_dir(str(conf), version_base=None):
-        config = compose(
-            "train",
-            overrides=[
-                *THE_WORK,
-                f"data.batch_size={batch if batch < N_TRAIN else 'null'}",
-                f"trainer.max_epochs={epochs}",
-                "trainer.enable_progress_bar=false",
-                *overrides,
-            ],
-        )
+    checked = settings(
+        *THE_WORK,
+        f"data.batch_size={batch if batch < N_TRAIN else 'null'}",
+        f"trainer.max_epochs={epochs}",
+        "trainer.enable_progress_bar=false",
+        *overrides,
+    )
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        execute(prepare(parse_settings(config), Path(folder)))
+        alone = Alone(checked, Path(folder))
+        alone.prepare()
+        alone.execute()
 
 
 PEERS: dict[str, Callable[[int, int], None]] = {

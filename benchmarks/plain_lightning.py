@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from benchmarks.peers import RATE, net, rows
 from benchmarks.processes import new_folder
-from normlab.model.metrics import METRICS, binary_metrics
+from normlab.model.tasks import Binary
 
 Batch = tuple[Tensor, Tensor]
 
@@ -66,8 +66,8 @@ class Module(LightningModule):
     def log_epoch(self, part: str) -> None:
         logits, labels = (torch.cat(each) for each in zip(*self.seen[part], strict=True))
         self.seen[part].clear()
-        values = binary_metrics(logits, labels).tolist()
-        self.log_dict({f"{part}/{name}": v for name, v in zip(METRICS, values, strict=True)})
+        values = Binary().evaluate(logits, labels).tolist()
+        self.log_dict({f"{part}/{name}": v for name, v in zip(Binary.metrics, values, strict=True)})
 
     def on_train_epoch_end(self) -> None:
         self.log_epoch("train")

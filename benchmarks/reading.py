@@ -135,7 +135,7 @@ def loop_seconds(path: Path, cache: Path) -> dict[str, float]:
     """By hand, over as many training rows, in memory and standardized."""
     import torch
 
-    from normlab.model.metrics import binary_metrics
+    from normlab.model.tasks import Binary
 
     torch.set_num_threads(1)
     matrix = torch.from_numpy(read_by_polars(path))
@@ -160,7 +160,7 @@ def loop_seconds(path: Path, cache: Path) -> dict[str, float]:
             loss.backward()
             optimizer.step()
             seen.append((logits.detach(), answers))
-        binary_metrics(*(torch.cat(part) for part in zip(*seen, strict=True)))
+        Binary().evaluate(*(torch.cat(part) for part in zip(*seen, strict=True)))
         epochs.append(time.perf_counter() - started)
     return {"epoch": statistics.median(epochs)}
 

@@ -15,7 +15,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional as F
 
 from benchmarks.peers import RATE, net, rows
-from normlab.model.metrics import binary_metrics
+from normlab.model.tasks import Binary
 
 
 def train(n_runs: int, epochs: int, batch: int) -> float:
@@ -47,9 +47,9 @@ def train(n_runs: int, epochs: int, batch: int) -> float:
             labels.append(y_batch)
         with torch.no_grad():
             validated = all_the_same(parameters, x_val)
-        train_metrics = binary_metrics(torch.cat(seen, 1), torch.cat(labels, 1))
+        train_metrics = Binary().evaluate(torch.cat(seen, 1), torch.cat(labels, 1))
         curves.append(
-            torch.cat([train_metrics, binary_metrics(validated, y_val.expand(n_runs, -1))], 1)
+            torch.cat([train_metrics, Binary().evaluate(validated, y_val.expand(n_runs, -1))], 1)
         )
     with tempfile.TemporaryDirectory() as folder:
         state = {name: value.detach() for name, value in parameters.items()}
