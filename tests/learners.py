@@ -11,6 +11,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ class Learner:
         torch.manual_seed(self.recipe.seed)
         widths = [self.data.table.rows.shape[1], *self.hidden, 1]
         linears = []
-        for i, sides in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, sides in enumerate(pairwise(widths)):
             if self.init == "torch":
                 linears.append(nn.Linear(*sides))
                 continue

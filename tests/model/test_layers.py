@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -40,7 +41,7 @@ def test_initial_weights_are_torchs_to_the_bit(sides: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("gain", ["relu", "linear"])
-def test_he_and_xavier_are_torchs_own(gain: str) -> None:
+def test_he_and_xavier_are_torchs_own(gain: Any) -> None:
     he = Linear(7, 5, generators(3), "he", nn.init.calculate_gain(gain))
     xavier = Linear(7, 5, generators(3), "xavier")
     for seed in range(3):

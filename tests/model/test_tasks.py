@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,9 +108,10 @@ def test_the_guess_is_the_constant_of_least_weighted_loss(n0: int, n1: int, weig
         constant = torch.full_like(labels, logit)
         return nn.BCEWithLogitsLoss(pos_weight=torch.tensor(weight))(constant, labels).item()
 
-    best = minimize_scalar(lambda logit: loss(logit, weight), bounds=(-9, 9), method="bounded",
-                           options={"xatol": 1e-7}).x  # fmt: skip
-    assert TASK.guess_loss(labels, weight) == pytest.approx(loss(best, 1.0), abs=1e-5)
+    best: Any = minimize_scalar(
+        lambda logit: loss(logit, weight), bounds=(-9, 9), method="bounded", options={"xatol": 1e-7}
+    )
+    assert TASK.guess_loss(labels, weight) == pytest.approx(loss(best.x, 1.0), abs=1e-5)
 
 
 @given(st.integers(0, 50), st.integers(0, 50))

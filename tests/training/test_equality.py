@@ -89,16 +89,16 @@ def assert_by_hand(
     """Losses of every epoch, weights, running statistics and outcomes."""
     outcomes, dtype = module.outcomes, next(module.parameters()).dtype
     active = outcomes.active.tolist()
+    close: dict[str, Any] = {"rtol": tolerance, "atol": tolerance}
     for run, (learner, found) in enumerate(zip(learners, epochs_of(module), strict=True)):
         expected = train_by_hand(learner, epochs, dtype)
-        close = {"rtol": tolerance, "atol": tolerance, "err_msg": f"run {run}"}
-        np.testing.assert_allclose(found.column("train/loss"), expected.train, **close)
+        numbers: dict[str, Any] = {"err_msg": f"run {run}", **close}
+        np.testing.assert_allclose(found.column("train/loss"), expected.train, **numbers)
         np.testing.assert_allclose(found.column("lr"), expected.rates, rtol=1e-12)
         if expected.val:
-            np.testing.assert_allclose(found.column("val/loss"), expected.val, **close)
+            np.testing.assert_allclose(found.column("val/loss"), expected.val, **numbers)
         assert outcomes.best_epoch[run] == expected.best_epoch
         assert outcomes.epochs[run] == len(expected.train)
-        close = {"rtol": tolerance, "atol": tolerance}
         torch.testing.assert_close(state_of(outcomes.best, run), expected.best, **close)
         if run in active:
             state = state_of(dict(module.network.state_dict()), active.index(run))
@@ -239,8 +239,9 @@ def heart_rates() -> Table:
 
 
 def circles() -> Table:
-    rows, labels = make_circles(500, noise=0.1, factor=0.2, random_state=123)
-    return Table(rows.astype(np.float32), labels.astype(np.float32), TWO, "circles")
+    made = make_circles(500, noise=0.1, factor=0.2, random_state=123)
+    rows, labels = (np.asarray(part, np.float32) for part in made)
+    return Table(rows, labels, TWO, "circles")
 
 
 @pytest.mark.parametrize(

@@ -1,48 +1,58 @@
-"""Logits and labels of an epoch: all of them, in order, in few pieces of memory."""
+"""Outputs and labels of an epoch: all of them, in order, in one piece of memory."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from normlab.model import metrics
-from normlab.model.metrics import auroc
-from normlab.model.outputs import LOOSE, Outputs
+from normlab.training.outputs import Outputs
 
 
-@pytest.mark.parametrize("n_batches", [1, LOOSE - 1, LOOSE, LOOSE + 1, 5 * LOOSE + 3])
-def test_what_was_appended_is_joined_in_order(n_batches: int) -> None:
-    outputs = Outputs()
+@pytest.mark.parametrize("leading", [(1,), (5,), (5, 3)])
+@pytest.mark.parametrize("sizes", [[20], [7, 7, 6], [1] * 20, [5, 3]])
+def test_what_was_added_is_joined_in_order(leading: tuple[int, ...], sizes: list[int]) -> None:
+    outputs = Outputs(20)
     for _ in range(2):  # epochs
-        assert not outputs
-        batches = [(torch.randn(7), torch.rand(7).round()) for _ in range(n_batches)]
-        batches.append((torch.randn(2), torch.ones(2)))
+        assert len(outputs) == 0
+        batches = [(torch.randn(*leading, n), torch.rand(leading[0], n).round()) for n in sizes]
         for batch in batches:
-            outputs.append(*batch)
-            assert outputs
+            outputs.add(*batch)
+        assert len(outputs) == sum(sizes)
+        assert outputs.stops == torch.tensor(sizes).cumsum(0).tolist()
         for joined, parts in zip(outputs.joined(), zip(*batches, strict=True), strict=True):
-            assert torch.equal(joined, torch.cat(parts))
+            assert torch.equal(joined, torch.cat(parts, -1))
         outputs.clear()
 
 
-def test_batches_do_not_stay_where_they_were_made() -> None:
-    outputs = Outputs()
-    first = torch.zeros(3)
-    outputs.append(first, first)
-    for _ in range(LOOSE):
-        outputs.append(torch.zeros(3), torch.zeros(3))
-    first += 1
+def test_the_memory_of_an_epoch_is_taken_again() -> None:
+    outputs = Outputs(10)
+    places = set()
+    for _ in range(3):
+        for _ in range(2):
+            outputs.add(torch.randn(4, 5), torch.zeros(4, 5))
+        places.add(outputs.joined()[0].data_ptr())
+        outputs.clear()
+    assert len(places) == 1
+
+
+def test_batches_are_copied_and_a_whole_epoch_is_not() -> None:
+    part, whole = torch.zeros(2, 5), torch.zeros(2, 10)
+    outputs = Outputs(10)
+    outputs.add(part, part)
+    part += 1
     assert not outputs.joined()[0].any()
+    outputs.clear()
+    outputs.add(whole, whole)
+    assert outputs.joined()[0].data_ptr() == whole.data_ptr()
 
 
-@pytest.mark.parametrize("levels", [3, 10_000])
-def test_auroc_of_many_rows_is_that_of_few(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    logits = torch.randint(levels, (5_000,)) / levels
-    labels = (torch.rand(5_000) < logits).float()
-    few = auroc(logits, labels)
-    monkeypatch.setattr(metrics, "MANY", 100)
-    monkeypatch.setattr(metrics, "CHUNK", 64)
-    torch.testing.assert_close(auroc(logits, labels), few, rtol=1e-6, atol=0)
-    assert auroc(logits, torch.ones(5_000)).isnan()
-    logits[7] = torch.nan
-    assert auroc(logits, labels).isnan()
+def test_an_epoch_of_other_runs_or_precision_has_memory_of_its_own() -> None:
+    outputs = Outputs(6)
+    for runs, dtype in ((3, torch.float32), (2, torch.float32), (2, torch.float64)):
+        for _ in range(2):
+            outputs.add(torch.ones(runs, 3, dtype=dtype), torch.zeros(runs, 3))
+        joined, labels = outputs.joined()
+        assert joined.shape == labels.shape == (runs, 6)
+        assert joined.dtype == dtype
+        outputs.release()
+        assert len(outputs) == 0
