@@ -22,7 +22,7 @@ from normlab.training.outcomes import Outcomes
 Losses = Sequence[Sequence[float]]
 
 NAN, INF = math.nan, math.inf
-LOSSES = st.sampled_from([0.0, 0.1, 0.2, 0.25, 0.3, 0.5, NAN, INF])  # many ties
+LOSS = st.sampled_from([0.0, 0.1, 0.2, 0.25, 0.3, 0.5, NAN, INF])  # many ties
 
 
 def network(n_runs: int) -> Network:
@@ -86,7 +86,7 @@ def lightnings_end(losses: Sequence[float], patience: int, min_delta: float) -> 
 
 @settings(deadline=None, max_examples=60)
 @given(
-    st.lists(st.lists(LOSSES, min_size=9, max_size=9), min_size=1, max_size=5),
+    st.lists(st.lists(LOSS, min_size=9, max_size=9), min_size=1, max_size=5),
     st.integers(1, 4),
     st.sampled_from([0.0, 0.1, 0.2]),
 )
@@ -99,7 +99,7 @@ def test_runs_stop_where_lightnings_callback_stops_them(
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.lists(LOSSES, min_size=6, max_size=6), min_size=1, max_size=5))
+@given(st.lists(st.lists(LOSS, min_size=6, max_size=6), min_size=1, max_size=5))
 def test_the_best_weights_are_the_first_of_the_lowest_loss(losses: list[list[float]]) -> None:
     outcomes = played(losses)
     for run, own in enumerate(losses):
