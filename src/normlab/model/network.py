@@ -138,6 +138,11 @@ class Network(nn.Module):
         return torch.cat([self.batchnorm(inputs[:, :n_numeric]), inputs[:, n_numeric:]], 1)
 
     @property
+    def has_modes(self) -> bool:
+        """Whether training and evaluation mode differ."""
+        return self.batchnorm is not None or self.dropout > 0
+
+    @property
     def n_runs(self) -> int:
         return len(next(self.parameters()))
 

@@ -203,11 +203,13 @@ class TrainingModule(LightningModule):
         """The trained loss of the validation rows (runs,), float64 on the CPU; nan where none."""
         if not self.data.n_rows("val"):
             return torch.full((len(self.outcomes.active),), math.nan, dtype=torch.float64)
-        self.network.eval()
+        if self.network.has_modes:  # else the change would take as long as the validation
+            self.network.eval()
         with self.trainer.precision_plugin.val_step_context():
             for inputs, labels in self._validation():
                 self._val.add(self.network.logits(inputs), labels)
-        self.network.train()
+        if self.network.has_modes:
+            self.network.train()
         outputs, labels = self._of_all_ranks(*self._val.joined())
         weight = self._weight
         return self.task.losses(outputs, labels, weight).mean(-1).double().cpu()
