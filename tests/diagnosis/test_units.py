@@ -22,18 +22,18 @@ def test_a_unit_is_lost_where_its_derivative_is_gone(activation: str) -> None:
     flat = slope.abs() < 0.05 * largest
     for value, is_flat in zip(z.detach()[::10], flat[::10], strict=True):
         near_zero = -1 < value < 0 and activation == "gelu"  # where its slope changes sign
-        unit = torch.full((1, N, 1), float(value), dtype=torch.float64)
+        unit = torch.full((1, 1, N), float(value), dtype=torch.float64)
         if not near_zero and abs(abs(value) - 2.3486) > 0.02:
             assert bool(lost_units([unit], activation)[0, 0]) == bool(is_flat), value
 
 
 def test_most_rows_saturate_a_unit_and_one_keeps_a_relu_alive() -> None:
-    values = torch.full((N, 3), 9.0)
-    values[: N // 20, 0] = 0  # flat on 95 % of the rows
-    values[: N // 20 + 1, 1] = 0
+    values = torch.full((3, N), 9.0)
+    values[0, : N // 20] = 0  # flat on 95 % of the rows
+    values[1, : N // 20 + 1] = 0
     assert lost_units([values], "sigmoid").tolist() == [pytest.approx(2 / 3)]
     values = -values
-    values[0, 2] = 1e-9
+    values[2, 0] = 1e-9
     assert lost_units([values], "relu").tolist() == [pytest.approx(2 / 3)]
     assert fault_of("tanh") == "saturated"
     assert fault_of("gelu") == "dead"
@@ -41,11 +41,11 @@ def test_most_rows_saturate_a_unit_and_one_keeps_a_relu_alive() -> None:
 
 def test_layers_and_runs_keep_apart() -> None:
     random = np.random.default_rng(0)
-    layers = [torch.tensor(random.normal(-2, 2, (5, N, units))) for units in (4, 7)]
+    layers = [torch.tensor(random.normal(-2, 2, (5, units, N))) for units in (4, 7)]
     shares = lost_units(layers, "relu")
     assert shares.shape == (5, 2)
     for run in range(5):
-        counts = [(layer[run].numpy() <= 0).all(0).sum() for layer in layers]
+        counts = [(layer[run].numpy() <= 0).all(1).sum() for layer in layers]
         np.testing.assert_allclose(shares[run], np.array(counts) / [4, 7])
         assert share_of_all(shares, [4, 7])[run].item() == pytest.approx(sum(counts) / 11)
 

@@ -1,4 +1,4 @@
-"""Checkpoints: safe to load, enough to predict from, and a clear refusal of anything else."""
+"""Checkpoints: safe to load, enough to predict from, those of version 0.1 too."""
 
 from __future__ import annotations
 
@@ -11,22 +11,35 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
+from learners import AFFINE
 from normlab.data.schema import Schema
 from normlab.errors import UserError
-from normlab.model.checkpoint import load_network, weights_checkpoint
+from normlab.model.checkpoint import describe, load_network, weights_checkpoint
+from normlab.model.encoder import Encoder
 from normlab.model.network import Network
-from normlab.model.normalization import NORMALIZERS, make_normalizer
+from normlab.model.scalers import SCALERS, make_scaler
 
 SCHEMA = Schema(("a", "b"), "label", ("no", "yes"))
 
 
-def saved(path: Path, normalization: str = "standardize", **options: Any) -> tuple[Path, Network]:
-    """A checkpoint file, and the network that went into it."""
-    network = Network(make_normalizer(normalization, 2), hidden=[4], **options)
-    network.fit(torch.randn(50, 2) * 5 + 90).eval()
-    torch.save(weights_checkpoint(network, SCHEMA, network.state_dict(), epoch=7), path)
-    return path, network
+def rows(n: int = 20, seed: int = 0) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(90, 5, (n, 2)).astype(np.float32))
+
+
+def made(normalization: str = "standardize", seed: int = 0, **options: Any) -> Network:
+    network = Network(make_scaler(normalization, 2), hidden=[4], seed=seed, **options)
+    return network.fit(rows(50, seed)).eval()
+
+
+def content(network: Network) -> dict[str, Any]:
+    return weights_checkpoint(describe(network, SCHEMA), network.state_dict(), epoch=7)
+
+
+def saved(path: Path, network: Network) -> Path:
+    torch.save(content(network), path)
+    return path
 
 
 def plain(value: Any) -> bool:
@@ -38,66 +51,96 @@ def plain(value: Any) -> bool:
     return value is None or type(value) in (bool, int, float, str, torch.Tensor)
 
 
-@pytest.mark.parametrize("normalization", NORMALIZERS)
+@pytest.mark.parametrize("normalization", SCALERS)
 @pytest.mark.parametrize("batchnorm", [False, True])
 def test_a_checkpoint_gives_the_same_logits(
     tmp_path: Path, normalization: str, batchnorm: bool
 ) -> None:
-    path, network = saved(tmp_path / "a.ckpt", normalization, batchnorm=batchnorm, dropout=0.5)
+    network = made(normalization, batchnorm=batchnorm, dropout=0.5)
+    path = saved(tmp_path / "a.ckpt", network)
     loaded, schema = load_network(path)
-    rows = torch.randn(20, 2) * 5 + 90
-    assert torch.equal(loaded(rows), network(rows))
+    assert torch.equal(loaded(rows()), network(rows()))
     assert not loaded.training
     assert schema == SCHEMA
+    read = torch.load(path, weights_only=True)
+    assert plain(read)
+    assert set(read) == {"normlab", "state_dict", "epoch"}
+
+
+def test_many_runs_in_one_file(tmp_path: Path) -> None:
+    network = Network.stack([made(name, seed) for seed, name in enumerate(AFFINE)]).eval()
+    loaded, _ = load_network(saved(tmp_path / "a.ckpt", network))
+    assert loaded.n_runs == 5
+    assert torch.equal(loaded(rows()), network(rows()))
 
 
 def test_double_precision_survives(tmp_path: Path) -> None:
-    network = Network(make_normalizer("standardize", 2), hidden=[4]).double()
-    network.fit(torch.randn(50, 2).double()).eval()
-    path = tmp_path / "a.ckpt"
-    torch.save(weights_checkpoint(network, SCHEMA, network.state_dict(), 1), path)
-    loaded, _ = load_network(path)
-    rows = torch.randn(20, 2).double()
-    assert loaded(rows).dtype == torch.float64
-    assert torch.equal(loaded(rows), network(rows))
+    network = made().double()
+    loaded, _ = load_network(saved(tmp_path / "a.ckpt", network))
+    found = loaded(rows().double())
+    assert found.dtype == torch.float64
+    assert torch.equal(found, network(rows().double()))
 
 
-@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
-def test_a_runs_checkpoints_hold_plain_types(finished_run: Path, name: str) -> None:
-    checkpoint = torch.load(finished_run / "checkpoints" / name, weights_only=True)
-    if name == "last.ckpt":  # what Lightning keeps for a resumption is its own affair
-        for key in ("loops", "callbacks", "pytorch-lightning_version"):
-            checkpoint.pop(key)
-        assert checkpoint["optimizer_states"]
-        assert checkpoint["hyper_parameters"]["lr"] == 0.3
-        assert checkpoint["best"]["epoch"] <= checkpoint["epoch"] + 1 == 5
-    else:
-        assert set(checkpoint) == {"normlab", "state_dict", "epoch"}
-    checkpoint["state_dict"] = dict(checkpoint["state_dict"])
-    if "best" in checkpoint:
-        checkpoint["best"]["weights"] = dict(checkpoint["best"]["weights"])
-    assert plain(checkpoint)
-    assert checkpoint["normlab"]["schema"] == {
-        "features": ["a", "b", "c"],
-        "target": "answer",
-        "classes": ["no", "yes"],
+# Version 0.1: one run, without an axis of runs
+
+
+def first_format(path: Path, **changes: Any) -> tuple[Path, nn.Module]:
+    """A file as version 0.1 wrote it, and the layers that are in it."""
+    norm, first, last = nn.BatchNorm1d(2), nn.Linear(2, 4), nn.Linear(4, 1)
+    norm(rows())
+    state = {
+        "normalizer.shift": torch.tensor([1.0, 2.0]),
+        "normalizer.scale": torch.tensor([3.0, 4.0]),
+        **{f"batchnorm.{name}": value for name, value in norm.state_dict().items()},
+        **{f"mlp.0.{name}": value for name, value in first.state_dict().items()},
+        **{f"mlp.3.{name}": value for name, value in last.state_dict().items()},
     }
-
-
-def test_last_and_best_are_two_states_of_one_network(finished_run: Path) -> None:
-    last = torch.load(finished_run / "checkpoints/last.ckpt", weights_only=True)
-    best, _ = load_network(finished_run / "checkpoints/best.ckpt")
-    rows = torch.from_numpy(np.random.default_rng(0).normal(50, 9, (9, 3)).astype(np.float32))
-    resumed = Network.from_settings(last["normlab"]["network"]).eval()
-    resumed.load_state_dict(last["best"]["weights"])
-    assert torch.equal(resumed(rows), best(rows))
-    assert last["best"]["epoch"] < 5, "the test needs a best epoch before the last"
-    network, _ = load_network(finished_run / "checkpoints/last.ckpt")
-    resumed.load_state_dict(
-        {k.removeprefix("network."): v for k, v in last["state_dict"].items() if "network" in k}
+    network = {
+        "normalizer": {"name": "standardize", "n_features": 2},
+        "hidden": [4],
+        "activation": "tanh",
+        "dropout": 0.5,
+        "batchnorm": True,
+    }
+    entry = {"format": 1, "network": network, "schema": SCHEMA.to_dict(), **changes}
+    torch.save(
+        {
+            "normlab": entry,
+            "state_dict": {f"network.{name}": value for name, value in state.items()},
+            "epoch": 3,
+        },
+        path,
     )
-    assert torch.equal(resumed(rows), network(rows))
-    assert not torch.equal(best(rows), network(rows))
+    return path, nn.Sequential(norm, first, nn.Tanh(), last).eval()
+
+
+def test_a_file_of_version_0_1_still_predicts(tmp_path: Path) -> None:
+    path, layers = first_format(tmp_path / "old.ckpt")
+    loaded, schema = load_network(path)
+    assert schema == SCHEMA
+    expected = layers((rows() - torch.tensor([1.0, 2.0])) / torch.tensor([3.0, 4.0]))
+    torch.testing.assert_close(loaded(rows()), expected.T)
+
+
+@pytest.mark.parametrize("kind", ["quantile", "log1p", "encoder"])
+def test_all_statistics_of_version_0_1(tmp_path: Path, kind: str) -> None:
+    """Their names have stayed, and the axis of runs is what they lack."""
+    encoder = Encoder(["numeric", "categorical"], [0, 3], 9, [0], impute=True)
+    given = rows(50)
+    if kind == "encoder":
+        given[:, 1] = torch.arange(50) % 3
+        network = Network(make_scaler("robust", 1), hidden=[4], encoder=encoder).fit(given).eval()
+    else:
+        network = made(kind)
+    entry = {**describe(network, SCHEMA), "format": 1}
+    state = {name: value[0] for name, value in network.state_dict().items()}
+    torch.save(weights_checkpoint(entry, state, 1), tmp_path / "old.ckpt")
+    loaded, _ = load_network(tmp_path / "old.ckpt")
+    assert torch.equal(loaded(given), network(given))
+
+
+# What is refused
 
 
 class Payload:
@@ -125,9 +168,7 @@ def test_a_payload_does_not_run(tmp_path: Path, container: str) -> None:
     if container == "pickle":
         path.write_bytes(pickle.dumps(evil))
     elif container == "within":
-        _, network = saved(tmp_path / "good.ckpt")
-        checkpoint = weights_checkpoint(network, SCHEMA, network.state_dict(), 1)
-        torch.save({**checkpoint, "extra": evil}, path)
+        torch.save({**content(made()), "extra": evil}, path)
     else:
         torch.save(evil, path, _use_new_zipfile_serialization=container == "torch")
     refused(path)
@@ -137,67 +178,83 @@ def test_a_payload_does_not_run(tmp_path: Path, container: str) -> None:
         assert planted.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", b"a,b\n1,2\n" * 99, b"\x80\x02}q\x00."])
-def test_foreign_bytes(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("data", [b"", b"garbage", b"a,b\n1,2\n" * 99, b"\x80\x02}q\x00."])
+def test_foreign_bytes(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "foreign.ckpt"
-    path.write_bytes(content)
+    path.write_bytes(data)
     refused(path)
 
 
 def test_truncated_files(tmp_path: Path) -> None:
-    path, _ = saved(tmp_path / "a.ckpt")
-    content = path.read_bytes()
+    path = saved(tmp_path / "a.ckpt", made())
+    whole = path.read_bytes()
     for share in (0.01, 0.3, 0.7, 0.99):
-        path.write_bytes(content[: int(len(content) * share)])
+        path.write_bytes(whole[: int(len(whole) * share)])
         refused(path)
 
 
 def test_a_damaged_byte_within_the_archive(tmp_path: Path) -> None:
-    path, _ = saved(tmp_path / "a.ckpt")
+    path = saved(tmp_path / "a.ckpt", made())
     with zipfile.ZipFile(path) as archive:
         entries = {item.filename: archive.read(item) for item in archive.infolist()}
     damaged = tmp_path / "damaged.ckpt"
     with zipfile.ZipFile(damaged, "w") as archive:
-        for name, content in entries.items():
-            archive.writestr(name, content[:-20] if name.endswith("data.pkl") else content)
+        for name, data in entries.items():
+            archive.writestr(name, data[:-20] if name.endswith("data.pkl") else data)
     refused(damaged)
 
 
-def _entry(network: Network) -> dict[str, Any]:
-    return weights_checkpoint(network, SCHEMA, network.state_dict(), 1)
+def with_entry(good: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {**good, "normlab": {**good["normlab"], **changes}}
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda good: [1, 2],
-        lambda good: good["state_dict"],  # the weights of some other program
-        lambda good: {**good, "normlab": {**good["normlab"], "format": 2}},
-        lambda good: {**good, "normlab": {"format": 1}},
-        lambda good: {**good, "normlab": "format 1"},
-        lambda good: {**good, "state_dict": {}},
-        lambda good: {k: v for k, v in good.items() if k != "state_dict"},
-        lambda good: {**good, "state_dict": {**good["state_dict"], "network.more": torch.ones(1)}},
-        lambda good: {**good, "state_dict": {k: v[..., :1] for k, v in good["state_dict"].items()}},
-        lambda good: {**good, "normlab": {**good["normlab"], "schema": {}}},
-        lambda good: {
-            **good,
-            "normlab": {
-                **good["normlab"],
-                "network": {
-                    **good["normlab"]["network"],
-                    "normalizer": {"name": "whiten", "n_features": 2},
-                },
-            },
-        },
-    ],
-)
-def test_foreign_checkpoints(tmp_path: Path, spoil: Any) -> None:
+def with_state(good: dict[str, Any], change: Any) -> dict[str, Any]:
+    return {**good, "state_dict": {k: change(k, v) for k, v in good["state_dict"].items()}}
+
+
+FOREIGN = {
+    "no dict": lambda good: [1, 2],
+    "weights of some other program": lambda good: good["state_dict"],
+    "a format to come": lambda good: with_entry(good, format=3),
+    "the format before": lambda good: with_entry(good, format=1),
+    "no network": lambda good: {**good, "normlab": {"format": 2}},
+    "no entry": lambda good: {**good, "normlab": "format 2"},
+    "no schema": lambda good: with_entry(good, schema={}),
+    "no weights": lambda good: {**good, "state_dict": {}},
+    "no state": lambda good: {k: v for k, v in good.items() if k != "state_dict"},
+    "an unknown scaler": lambda good: with_entry(
+        good,
+        network={**good["normlab"]["network"], "normalizer": {"name": "whiten", "n_features": 2}},
+    ),
+    "a weight too many": lambda good: {
+        **good, "state_dict": {**good["state_dict"], "network.more": torch.ones(1)}
+    },
+    "fewer columns": lambda good: with_state(good, lambda _, v: v[..., :1]),
+    "runs of two numbers": lambda good: with_state(
+        good, lambda k, v: torch.cat([v, v]) if "bias" in k else v
+    ),
+    "no run": lambda good: with_state(good, lambda _, v: v[:0]),
+    "no tensor": lambda good: with_state(good, lambda _, v: v.tolist()),
+    "a tensor without axes": lambda good: with_state(good, lambda _, v: v.sum()),
+    "whole numbers": lambda good: with_state(good, lambda _, v: v.long()),
+    "two precisions": lambda good: with_state(good, lambda k, v: v.double() if "0" in k else v),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spoil", FOREIGN)
+def test_foreign_checkpoints(tmp_path: Path, spoil: str) -> None:
     """Files that torch reads, but that hold no network of this program."""
-    _, network = saved(tmp_path / "good.ckpt")
     path = tmp_path / "foreign.ckpt"
-    torch.save(spoil(_entry(network)), path)
+    torch.save(FOREIGN[spoil](content(made())), path)
     refused(path)
+
+
+def test_places_of_categories_are_whole_numbers(tmp_path: Path) -> None:
+    encoder = Encoder(["categorical", "numeric"], [3, 0], 9)
+    network = Network(make_scaler("none", 1), [], encoder=encoder).fit(rows().abs() % 3 // 1)
+    spoilt = with_state(content(network), lambda k, v: v.float() if "places" in k else v)
+    torch.save(spoilt, tmp_path / "a.ckpt")
+    refused(tmp_path / "a.ckpt")
 
 
 def test_no_file_at_all(tmp_path: Path) -> None:

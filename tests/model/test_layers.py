@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from normlab.model.layers import FEW_ROWS, MANY_RUNS, BatchNorm, Dropout, Linear
 
@@ -15,7 +15,7 @@ N_RUNS = 24
 SIDES = [(1, 4), (4, 1), (1, 1), (3, 5), (30, 64)]
 
 
-def close(one: Tensor, other: Tensor) -> None:
+def close(one: Any, other: Any) -> None:
     torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
 
 
@@ -119,6 +119,27 @@ def test_batchnorm_is_torchs_in_training_and_evaluation(n_runs: int) -> None:
     for run, single in enumerate(singles):
         close(made[run].T, single.eval()(values[run].T))
     assert torch.equal(layer.running_mean, before)
+
+
+@pytest.mark.parametrize("twins", [1, 3])
+def test_batchnorm_over_processes_is_that_of_all_their_rows(
+    twins: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many processes with the same rows, and one with none: sums are multiples of one's own."""
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: twins + 1)
+    monkeypatch.setattr(distributed, "all_reduce", lambda value: value.mul_(twins))
+    layer, single = BatchNorm(1, 3).double(), nn.BatchNorm1d(3).double()
+    values = (torch.randn(1, 3, 8, dtype=torch.float64) + 5).requires_grad_()
+    rows = values[0].detach().T.clone().requires_grad_()
+    made, expected = layer(values), single(torch.cat([rows] * twins))
+    close(made[0].T, expected[:8])
+    made.square().mul(torch.arange(8)).sum().backward()
+    expected.square().mul(torch.arange(8).repeat(twins)[:, None]).sum().backward()
+    assert rows.grad is not None
+    close(values.grad[0].T * twins, rows.grad)  # type: ignore[index]
+    close(layer.running_mean[0], single.running_mean)
+    close(layer.running_var[0], single.running_var)
 
 
 # Dropout

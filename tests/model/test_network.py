@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from learners import AFFINE
-from normlab.model.encoder import Encoder
 from normlab.model.layers import BatchNorm, Dropout, Linear
 from normlab.model.network import ACTIVATIONS, Network
 from normlab.model.scalers import SCALERS, make_scaler
@@ -160,26 +159,6 @@ def test_layer_outputs_are_those_before_the_activations() -> None:
     assert torch.equal(outputs[-1][:, 0], network(rows()))
     assert torch.equal(outputs[1], linears(network)[1](outputs[0].tanh()))
     assert torch.equal(outputs[0], linears(network)[0](first))
-
-
-# Inputs that the training rows do not hold
-
-
-def test_an_input_that_never_trains_starts_at_no_weight() -> None:
-    """Its one-hot places and the indicator of a column without gaps."""
-    values = torch.tensor([[1.0, 0.0], [2.0, 0.0], [3.0, 2.0]])  # category 1 is of later rows
-    encoder = Encoder(["numeric", "categorical"], [0, 3], 9, [0], impute=True)
-    network = Network(make_scaler("standardize", 1), [5], encoder=encoder).fit(values).eval()
-    _, inputs = encoder(values[None])
-    used = inputs[0].any(0)
-    assert used.tolist().count(True) == 2
-    weights = linears(network)[0].weight[0, :, 1:]
-    assert not weights[:, ~used].any()
-    assert (weights[:, used] != 0).all()
-    unseen = torch.tensor([[1.0, 1.0], [1.0, 99.0], [torch.nan, 0.0]])
-    assert network(unseen)[0, 0] == network(unseen)[0, 1]
-    filled = torch.tensor([[2.0, 0.0]])
-    torch.testing.assert_close(network(unseen)[0, 2], network(filled)[0, 0])
 
 
 # Many runs

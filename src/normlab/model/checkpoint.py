@@ -104,10 +104,16 @@ def _check_shapes(network: Network, state: dict[str, Tensor]) -> None:
     Raises:
         ValueError: naming what differs.
     """
-    expected = {name: value.shape[1:] for name, value in network.state_dict().items()}
-    found = {name: value.shape[1:] for name, value in state.items()}
-    if found != expected or len({len(value) for value in state.values()}) != 1:
+    expected = network.state_dict()
+    shapes = [{k: v.shape[1:] for k, v in one.items()} for one in (expected, state)]
+    n_runs = {len(value) for value in state.values()}
+    if shapes[0] != shapes[1] or len(n_runs) != 1 or n_runs == {0}:
         raise ValueError("weights of other shapes than the network's")
-    kinds = {value.dtype for name, value in state.items() if name != "encoder.places"}
-    if len(kinds) != 1 or not next(iter(kinds)).is_floating_point:
+    kinds = {state[name].dtype for name, value in expected.items() if value.is_floating_point()}
+    places = [name for name, value in expected.items() if not value.is_floating_point()]
+    if (
+        len(kinds) != 1
+        or not next(iter(kinds)).is_floating_point
+        or any(state[name].dtype != expected[name].dtype for name in places)
+    ):
         raise ValueError("weights of several types")

@@ -5,45 +5,27 @@ from __future__ import annotations
 import itertools
 import pickle
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lightning import Trainer
+from torch import Tensor
 
-from normlab.data import disk_batches, rows
+from learners import Learner, train_together
+from normlab.config.model import NoSchedulerSettings
+from normlab.data.schema import Schema
+from normlab.data.serve import disk
 from normlab.data.serve.batches import Share
 from normlab.data.serve.disk import BlockOrder, DiskBatches, Part
-from normlab.data.serve.module import TableDataModule
-from normlab.data.serve.rows import RowsOnDisk
-from normlab.data.schema import Schema
+from normlab.data.serve.module import SplitTable
 from normlab.data.table import Table
-from normlab.model.affine import mean_and_std
-from normlab.model.classifier import Classifier
-from normlab.model.encoder import Encoder
-from normlab.model.network import Network
-from normlab.model.normalization import NORMALIZERS, make_normalizer
-from normlab.training.single import train
+from normlab.training.module import Recipe
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def stored(tmp_path: Path) -> Callable[[Table], Table]:
-    """The table, on disk."""
-
-    def store(table: Table) -> Table:
-        np.save(tmp_path / "rows.npy", table.rows)
-        np.save(tmp_path / "labels.npy", table.labels)
-        mapped = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("rows", "labels"))
-        return replace(table, **dict(zip(("rows", "labels"), mapped, strict=True)))
-
-    return store
 
 
 def numbered(n_rows: int, stored: Callable[[Table], Table]) -> Table:
@@ -54,7 +36,7 @@ def numbered(n_rows: int, stored: Callable[[Table], Table]) -> Table:
 
 
 def small_blocks(monkeypatch: pytest.MonkeyPatch, rows_in_a_group: int = 4) -> None:
-    monkeypatch.setattr(disk_batches, "GROUP_BLOCKS", rows_in_a_group)
+    monkeypatch.setattr(disk, "GROUP_BLOCKS", rows_in_a_group)
 
 
 @given(
@@ -79,13 +61,20 @@ def test_groups_hold_every_row_once(n_rows: int, block: int, cuts: list[int], ep
     assert sorted(everything.tolist()) == list(range(n_rows))
 
 
+def steps(batches: DiskBatches) -> list[tuple[Tensor, float]]:
+    """The labels of each step, whose rows belong to them, and its factor."""
+    found = []
+    for (piece,) in map(list, batches):
+        ((start, stop, factor),) = piece.steps
+        assert (start, stop) == (0, piece.labels.shape[1])
+        assert torch.equal(piece.rows[0, :, 0], piece.labels[0])
+        assert torch.equal(piece.rows[0, :, 1], -piece.labels[0])
+        found.append((piece.labels[0], factor))
+    return found
+
+
 def served(batches: DiskBatches) -> list[list[float]]:
-    lists = []
-    for part, names, *_ in batches:
-        assert torch.equal(part[:, 0], names)
-        assert torch.equal(part[:, 1], -names)
-        lists.append(names.tolist())
-    return lists
+    return [names.tolist() for names, _ in steps(batches)]
 
 
 def test_every_row_is_served_once_in_an_order_of_seed_and_epoch(
@@ -101,7 +90,6 @@ def test_every_row_is_served_once_in_an_order_of_seed_and_epoch(
     everything = [name for batch in first for name in batch]
     assert sorted(everything) == index.tolist()
     assert served(batches) == first  # until the next epoch is told
-    assert batches.sampler is not None
     batches.sampler.set_epoch(1)
     second = served(batches)
     assert second != first
@@ -130,32 +118,28 @@ def test_memory_holds_a_group_at_a_time_read_in_sequence(
     assert all((np.diff(places) > 0).all() for places in taken)
 
 
-@pytest.mark.parametrize("shuffled", [True, False])
-def test_processes_share_every_batch(
-    stored: Callable[[Table], Table], monkeypatch: pytest.MonkeyPatch, shuffled: bool
+@pytest.mark.parametrize("batch_size", [16, 2, None])
+def test_processes_share_every_batch_and_their_losses_sum_to_its_mean(
+    stored: Callable[[Table], Table], monkeypatch: pytest.MonkeyPatch, batch_size: int | None
 ) -> None:
     small_blocks(monkeypatch)
     part = Part(numbered(101, stored), np.arange(101))
 
     def batches(share: Share | None) -> DiskBatches:
-        order = BlockOrder(101, 1, 7) if shuffled else None
-        return DiskBatches(part, 16, CPU, order, share)
+        return DiskBatches(part, batch_size, CPU, BlockOrder(101, 1, 7), share)
 
-    shares = [list(batches(Share(rank, 3))) for rank in range(3)]
-    whole = list(batches(None))
-    for (together, _), *parts in zip(whole, *shares, strict=True):
-        assert torch.equal(torch.cat([p[0] for p in parts]), together)
-        for own, labels, weight in parts:  # type: ignore[misc]
-            assert torch.equal(own[:, 0], labels)
-            assert weight == pytest.approx(3 / len(together))
+    shares = [steps(batches(Share(rank, 3))) for rank in range(3)]
+    for (whole, factor), *parts in zip(steps(batches(None)), *shares, strict=True):
+        assert factor == pytest.approx(1 / len(whole))
+        assert torch.equal(torch.cat([own for own, _ in parts]), whole)
+        mean = sum(float(own.sum()) * factor for own, factor in parts) / 3
+        assert mean == pytest.approx(whole.mean().item(), rel=1e-6)
 
 
-def test_one_batch_of_all_rows_and_unshuffled_ones_keep_the_rows_order(
-    stored: Callable[[Table], Table],
-) -> None:
+def test_one_batch_of_all_rows_keeps_their_order(stored: Callable[[Table], Table]) -> None:
     part = Part(numbered(50, stored), np.arange(0, 50, 2))
-    for batches in (DiskBatches(part, None, CPU, BlockOrder(25, 0, 3)), DiskBatches(part, 7, CPU)):
-        assert [name for batch in served(batches) for name in batch] == list(range(0, 50, 2))
+    batches = DiskBatches(part, None, CPU, BlockOrder(25, 0, 3))
+    assert served(batches) == [list(range(0, 50, 2))]
 
 
 @pytest.mark.parametrize("split", ["random", "chronological", "none"])
@@ -163,100 +147,13 @@ def test_parts_are_those_of_the_table_in_memory(
     stored: Callable[[Table], Table], blobs: Callable[..., Table], split: Any
 ) -> None:
     table = blobs(3_000)
-    memory = TableDataModule(table, split, 0.2, 0.1, 64, seed=4)
-    disk = TableDataModule(stored(table), split, 0.2, 0.1, 64, seed=4)
+    memory, on_disk = (
+        SplitTable(one, split, 0.2, 0.1, 64, seed=4) for one in (table, stored(table))
+    )
     for name in ("train", "val", "test"):
-        index = getattr(disk.split, name)
+        index = getattr(on_disk.split, name)
         assert index.dtype == np.int32
         np.testing.assert_array_equal(index, getattr(memory.split, name))
-        for own, expected in zip(disk.chunks(name), memory.chunks(name), strict=True):
-            assert torch.equal(own[0], expected[0])
-            assert torch.equal(own[1], expected[1])
-
-
-@pytest.mark.parametrize("name", NORMALIZERS)
-def test_statistics_in_chunks_are_those_of_all_rows_at_once(
-    stored: Callable[[Table], Table],
-    blobs: Callable[..., Table],
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-) -> None:
-    monkeypatch.setattr(rows, "CHUNK", 60)
-    table = blobs(1_000)
-    table.rows[:, 1] = 7.3  # constant
-    index = np.flatnonzero(np.arange(1_000) % 4)
-    whole = Network(make_normalizer(name, 3), batchnorm=True).fit(torch.tensor(table.rows[index]))
-    parts = Network(make_normalizer(name, 3), batchnorm=True)
-    parts.fit(RowsOnDisk(stored(table).rows, index))
-    chunked = parts.state_dict()
-    for key, value in whole.state_dict().items():
-        if "mlp" not in key:
-            torch.testing.assert_close(chunked[key], value, rtol=1e-6, atol=1e-6)
-    assert (
-        parts.normalizer(torch.tensor([[1.0, 7.3, 1.0]]))[0, 1]
-        == whole.normalizer(torch.tensor([[1.0, 7.3, 1.0]]))[0, 1]
-    )
-
-
-@given(
-    scale=st.sampled_from([1e-20, 1.0, 1e6]),
-    shift=st.sampled_from([0.0, 1.0, -1e4]),
-    n_rows=st.integers(1, 300),
-)
-@settings(max_examples=50, deadline=None)
-def test_mean_and_std_in_chunks_agree_with_numpy(
-    tmp_path_factory: pytest.TempPathFactory, scale: float, shift: float, n_rows: int
-) -> None:
-    path = tmp_path_factory.mktemp("rows") / "rows.npy"
-    random = np.random.default_rng(n_rows)
-    values = (random.standard_normal((n_rows, 2)) * scale + shift * scale).astype(np.float32)
-    np.save(path, values)
-    on_disk = RowsOnDisk(np.load(path, mmap_mode="r"), np.arange(n_rows))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "CHUNK", 14)
-        mean, std = mean_and_std(on_disk.map(torch.Tensor.double))
-    exact = values.astype(np.float64)
-    spread = exact.std(0).max()
-    np.testing.assert_allclose(mean, exact.mean(0), rtol=1e-12, atol=1e-12 * spread)
-    np.testing.assert_allclose(std, exact.std(0), rtol=1e-12)
-
-
-def test_long_columns_give_evenly_spaced_values(
-    stored: Callable[[Table], Table], blobs: Callable[..., Table], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rows, "COLUMN", 300)
-    table = blobs(1_000)
-    on_disk = RowsOnDisk(stored(table).rows, np.arange(1_000))
-    for i, column in enumerate(on_disk.columns(range(3))):
-        np.testing.assert_array_equal(column, table.rows[::4, i])
-    robust = make_normalizer("robust", 3).fit(on_disk)
-    expected = make_normalizer("robust", 3).fit(torch.tensor(table.rows[::4]))
-    torch.testing.assert_close(robust.get_buffer("shift"), expected.get_buffer("shift"))
-
-
-def test_an_encoder_learns_the_same_from_disk(
-    stored: Callable[[Table], Table], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rows, "CHUNK", 60)
-    random = np.random.default_rng(0)
-    mixed = random.integers(0, 9, (400, 4)).astype(np.float32)
-    mixed[:, 1] = mixed[:, 1] > 4
-    mixed[random.random((400, 4)) < 0.2] = np.nan
-    mixed[:, 3] = random.standard_normal(400)
-    table = Table(mixed, mixed[:, 3], Schema(tuple("abcd"), "y", (0, 1)), "mixed")
-
-    def encoder() -> Encoder:
-        kinds = ["numeric", "boolean", "categorical", "numeric"]
-        return Encoder(kinds, [0, 2, 10, 0], 4, [0, 2], impute=True)
-
-    def network() -> Network:
-        torch.manual_seed(0)
-        return Network(make_normalizer("standardize", 2), encoder=encoder())
-
-    whole = network().fit(torch.tensor(mixed)).state_dict()
-    parts = network().fit(RowsOnDisk(stored(table).rows, np.arange(400))).state_dict()
-    for key, value in whole.items():
-        torch.testing.assert_close(parts[key], value, rtol=1e-6, atol=0)
 
 
 def test_a_table_on_disk_is_not_sent_to_another_process(
@@ -280,16 +177,14 @@ def test_training_comes_to_the_same(
 ) -> None:
     """To the digits in full batches; in small ones, whose order differs, to the same quality."""
     table = blobs(600)
-    results = []
+    recipe = Recipe("adam", 0.05, NoSchedulerSettings(name="none"))
+    values = []
     for one in (table, stored(table)):
-        torch.manual_seed(0)
-        network = Network(make_normalizer("standardize", 3), [8])
-        data = TableDataModule(one, batch_size=batch_size, seed=2)
-        data.fit(network)
-        trainer = make_trainer(max_epochs=8)
-        results.append(train(data, Classifier(network, one.schema, lr=0.05), trainer))
-    memory, disk = results
+        learner = Learner(SplitTable(one, batch_size=batch_size, seed=2), recipe)
+        module = train_together([learner], make_trainer(max_epochs=8))
+        (epochs,) = module.records.take(1)
+        assert epochs is not None
+        assert epochs.column("val/loss")[-1] < epochs.column("val/loss")[0]
+        values.append(epochs.values)
     tolerance = 1e-5 if batch_size is None else 0.05
-    for part in ("train", "val", "test"):
-        assert getattr(disk, part) == pytest.approx(getattr(memory, part), abs=tolerance)
-    assert disk.label_entropy == memory.label_entropy
+    np.testing.assert_allclose(values[1], values[0], atol=tolerance, rtol=0)
