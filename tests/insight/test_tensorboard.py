@@ -25,12 +25,12 @@ import numpy as np
 import pytest
 import yaml
 from matplotlib.image import imread
-from normlab.model.tasks import Binary
-from normlab.training.epochs import Epoch, Epochs
-from normlab.training.folder import FINAL_TAGS, RATE_TAG, RunFolder
 
 from normlab.insight.pictures.dashboard import GROUP
 from normlab.insight.sweep import read_sweep
+from normlab.model.tasks import Binary
+from normlab.training.epochs import Epoch, Epochs
+from normlab.training.folder import FINAL_TAGS, RATE_TAG, RunFolder
 
 from ..conftest import QUIET, run_door
 
