@@ -5,25 +5,32 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from lightning import Trainer
 from sklearn.metrics import log_loss, roc_auc_score
 
 import normlab
+from normlab.config import Settings
 from normlab.data.readers import read_csv
 from normlab.data.schema import Column, Schema
+from normlab.data.serve.module import SplitTable
 from normlab.data.serve.split import split_rows
+from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.inference import predict
 from normlab.inference.predict import Predictor
-from normlab.model.checkpoint import load_network
+from normlab.model.checkpoint import describe, load_network, weights_checkpoint
 from normlab.model.encoder import Encoder
 from normlab.model.network import Network
 from normlab.model.scalers import make_scaler
+from normlab.training.folder import RunFolder
+from normlab.training.run import Run, Together
 
 ROWS = [[5.0, 50.0, 500.0], [7.5, 40.0, 620.0], [2.0, 55.0, 410.0]]
 
@@ -164,7 +171,35 @@ def test_a_folder_without_checkpoints_is_refused(tmp_path: Path) -> None:
         normlab.load(tmp_path / "nowhere")
 
 
-def test_normlab_exports_load_alone() -> None:
-    assert normlab.__all__ == ["load"]
-    with pytest.raises(AttributeError, match="no attribute 'train'"):
-        normlab.train  # type: ignore[attr-defined]  # noqa: B018
+def test_runs_that_train_together_are_not_one_model(
+    blobs: Callable[..., Table],
+    settings: Callable[..., Settings],
+    make_trainer: Callable[..., Trainer],
+    tmp_path: Path,
+) -> None:
+    """Their last.ckpt predicts nothing, each one's best.ckpt does; nor do weights of several."""
+    runs = []
+    for seed in (0, 1):
+        folder = RunFolder(tmp_path / str(seed))
+        folder.path.mkdir()
+        runs.append(Run(settings(f"seed={seed}"), SplitTable(blobs(), seed=seed), folder))
+    together = Together(runs)
+    together.train(make_trainer(max_epochs=1))
+    with pytest.raises(UserError, match=r"last\.ckpt.*together.*best\.ckpt"):
+        normlab.load(tmp_path / "0/checkpoints/last.ckpt")
+    rows = runs[0].data.table.rows
+    with torch.no_grad():
+        expected = together.network(torch.from_numpy(rows)).numpy()
+    for folder, logits in zip(("0", "1"), expected, strict=True):
+        found = normlab.load(tmp_path / folder).decision_function(rows)
+        np.testing.assert_allclose(found, logits, rtol=1e-5, atol=1e-6)
+    entry = describe(together.network, runs[0].data.table.schema)
+    torch.save(weights_checkpoint(entry, together.network.state_dict(), 1), tmp_path / "both.ckpt")
+    with pytest.raises(UserError, match="holds 2 runs"):
+        normlab.load(tmp_path / "both.ckpt")
+
+
+def test_normlab_exports_load() -> None:
+    assert "load" in normlab.__all__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        normlab.nothing  # type: ignore[attr-defined]  # noqa: B018

@@ -105,8 +105,10 @@ def test_a_table_with_categories_and_gaps(mixed: Pictured) -> None:
 
 def test_inputs_are_those_before_and_after_the_normalization(fitted: Fitted) -> None:
     network, data = fitted(3, batchnorm=True)
+    state = {name: value.clone() for name, value in network.state_dict().items()}
     inputs = inputs_of(network, data)
     assert inputs is not None
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
     np.testing.assert_array_equal(inputs.before, data.sampled_rows().double().numpy())
     np.testing.assert_allclose(inputs.after.mean(0), 0, atol=1e-6)
     np.testing.assert_allclose(inputs.after.std(0), 1, atol=1e-2)
@@ -131,6 +133,10 @@ def test_texts(mixed: Pictured, settings: Callable[..., Settings]) -> None:
     n = sum(parameter.numel() for parameter in network.parameters())
     assert f"{n:,} parameters" in sections["run/network"]
     assert "4 columns to 2 numbers and" in sections["run/network"]
+    assert "features=8" in sections["run/network"]  # each layer's widths
+    p = data.table.labels[data.split.train].mean(dtype=np.float64)
+    entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p))
+    assert f"{entropy:.4f} (label entropy)" in sections["run/data"]
     age = next(line for line in sections["run/inputs"].splitlines() if "| age" in line)
     column = data.table.rows[data.split.train, 1].astype(np.float64)
     column = np.where(np.isnan(column), np.nanmedian(column), column)
