@@ -88,7 +88,7 @@ def test_epochs_keep_their_place(sweep_dir: Path, add_run: AddRun) -> None:
         ("result.json", b'{"train": {"lo', "counts as unfinished"),
         ("result.json", b"[]", "counts as unfinished"),
         ("result.json", b'{"train": {"loss": "0.1"}}', "is no number"),
-        ("result.json", b'{"train": {"accuracy": 0.1}}', "counts as unfinished"),
+        ("result.json", b'{"train": {"accuracy": 0.1}, "label_entropy": 1}', "as unfinished"),
         ("config.yaml", b"seed: [", "left out"),
         ("config.yaml", b"", "holds no settings"),
     ],
