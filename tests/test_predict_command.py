@@ -22,10 +22,10 @@ from normlab.data.columns import Selection
 from normlab.data.readers import read_table
 from normlab.data.schema import Schema
 from normlab.inference import predictions
-from normlab.model.checkpoint import weights_checkpoint
+from normlab.model.checkpoint import describe, weights_checkpoint
 from normlab.model.encoder import Encoder
 from normlab.model.network import Network
-from normlab.model.normalization import make_normalizer
+from normlab.model.scalers import make_scaler
 
 Predict = Callable[..., str]
 
@@ -48,10 +48,10 @@ def checkpoint(path: Path, schema: Schema, seed: int = 0) -> Path:
         encoder = Encoder(types, sizes, 10, impute=schema.missing == "impute")
     torch.manual_seed(seed)
     n_numeric = types.count("numeric")
-    network = Network(make_normalizer("standardize", n_numeric), [5], encoder=encoder)
+    network = Network(make_scaler("standardize", n_numeric), [5], encoder=encoder, seed=seed)
     rows = torch.randn(50, len(types)).abs() * 2
     network.fit(rows if encoder is None else rows.round().clamp(0, 1))
-    torch.save(weights_checkpoint(network, schema, network.state_dict(), 1), path)
+    torch.save(weights_checkpoint(describe(network, schema), network.state_dict(), 1), path)
     return path
 
 

@@ -5,25 +5,32 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from lightning import Trainer
 from sklearn.metrics import log_loss, roc_auc_score
 
 import normlab
+from normlab.config import Settings
 from normlab.data.readers import read_csv
 from normlab.data.schema import Column, Schema
+from normlab.data.serve.module import SplitTable
 from normlab.data.serve.split import split_rows
+from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.inference import predict
 from normlab.inference.predict import Predictor
-from normlab.model.checkpoint import load_network
+from normlab.model.checkpoint import describe, load_network, weights_checkpoint
 from normlab.model.encoder import Encoder
 from normlab.model.network import Network
-from normlab.model.normalization import make_normalizer
+from normlab.model.scalers import make_scaler
+from normlab.training.folder import RunFolder
+from normlab.training.run import Run, Together
 
 ROWS = [[5.0, 50.0, 500.0], [7.5, 40.0, 620.0], [2.0, 55.0, 410.0]]
 
@@ -32,7 +39,7 @@ def test_a_run_folder_predicts_as_the_trained_network(finished_run: Path) -> Non
     predictor = normlab.load(finished_run)
     network, _ = load_network(finished_run / "checkpoints/best.ckpt")
     with torch.no_grad():
-        logits = network(torch.tensor(ROWS)).numpy()
+        (logits,) = network(torch.tensor(ROWS)).numpy()
     np.testing.assert_array_equal(predictor.decision_function(ROWS), logits)
     probabilities = predictor.predict_proba(ROWS)
     expected = 1 / (1 + np.exp(-logits.astype(np.float64)))
@@ -100,14 +107,14 @@ def test_rows_of_another_shape_are_refused(finished_run: Path, rows: object) -> 
 @pytest.mark.parametrize("form", [list, np.array, lambda rows: np.array(rows, np.float32)])
 def test_a_missing_value_is_refused_unless_the_model_imputes(form: Any) -> None:
     rows = form([[1.0, 2.0], [3.0, np.nan]])
-    network = Network(make_normalizer("none", 2), hidden=[3]).eval()
+    network = Network(make_scaler("none", 2), hidden=[3]).eval()
     for missing in ("error", "drop"):
         predictor = Predictor(network, Schema(("a", "b"), "label", (0, 1), missing=missing))
         for method in (predictor.predict, predictor.predict_proba, predictor.decision_function):
             with pytest.raises(ValueError, match=r"row 1, column 'b': a missing value.*without"):
                 method(rows)
     encoder = Encoder(["numeric", "numeric"], [0, 0], 10, impute=True)
-    network = Network(make_normalizer("none", 2), hidden=[3], encoder=encoder).eval()
+    network = Network(make_scaler("none", 2), hidden=[3], encoder=encoder).eval()
     columns = (Column("a", missing=True), Column("b", missing=True))
     schema = Schema(("a", "b"), "label", (0, 1), columns, missing="impute")
     assert np.isfinite(Predictor(network, schema).predict_proba(rows)).all()
@@ -138,7 +145,7 @@ def test_all_that_is_an_array_is_taken(finished_run: Path) -> None:
 
 
 def test_many_rows_are_taken_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = Network(make_normalizer("none", 2), hidden=[3]).eval()
+    network = Network(make_scaler("none", 2), hidden=[3]).eval()
     predictor = Predictor(network, Schema(("a", "b"), "label", (-1, 1)))
     rows = np.random.default_rng(0).standard_normal((25, 2))
     whole = predictor.decision_function(rows)
@@ -149,7 +156,7 @@ def test_many_rows_are_taken_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_logit_of_zero_is_class_0() -> None:
-    network = Network(make_normalizer("none", 1), hidden=[]).eval()
+    network = Network(make_scaler("none", 1), hidden=[]).eval()
     torch.nn.init.zeros_(network.mlp[0].weight)  # type: ignore[arg-type]
     torch.nn.init.zeros_(network.mlp[0].bias)  # type: ignore[arg-type]
     predictor = Predictor(network, Schema(("a",), "label", ("no", "yes")))
@@ -164,7 +171,35 @@ def test_a_folder_without_checkpoints_is_refused(tmp_path: Path) -> None:
         normlab.load(tmp_path / "nowhere")
 
 
-def test_normlab_exports_load_alone() -> None:
-    assert normlab.__all__ == ["load"]
-    with pytest.raises(AttributeError, match="no attribute 'train'"):
-        normlab.train  # type: ignore[attr-defined]  # noqa: B018
+def test_runs_that_train_together_are_not_one_model(
+    blobs: Callable[..., Table],
+    settings: Callable[..., Settings],
+    make_trainer: Callable[..., Trainer],
+    tmp_path: Path,
+) -> None:
+    """Their last.ckpt predicts nothing, each one's best.ckpt does; nor do weights of several."""
+    runs = []
+    for seed in (0, 1):
+        folder = RunFolder(tmp_path / str(seed))
+        folder.path.mkdir()
+        runs.append(Run(settings(f"seed={seed}"), SplitTable(blobs(), seed=seed), folder))
+    together = Together(runs)
+    together.train(make_trainer(max_epochs=1))
+    with pytest.raises(UserError, match=r"last\.ckpt.*together.*best\.ckpt"):
+        normlab.load(tmp_path / "0/checkpoints/last.ckpt")
+    rows = runs[0].data.table.rows
+    with torch.no_grad():
+        expected = together.network(torch.from_numpy(rows)).numpy()
+    for folder, logits in zip(("0", "1"), expected, strict=True):
+        found = normlab.load(tmp_path / folder).decision_function(rows)
+        np.testing.assert_allclose(found, logits, rtol=1e-5, atol=1e-6)
+    entry = describe(together.network, runs[0].data.table.schema)
+    torch.save(weights_checkpoint(entry, together.network.state_dict(), 1), tmp_path / "both.ckpt")
+    with pytest.raises(UserError, match="holds 2 runs"):
+        normlab.load(tmp_path / "both.ckpt")
+
+
+def test_normlab_exports_load() -> None:
+    assert "load" in normlab.__all__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        normlab.nothing  # type: ignore[attr-defined]  # noqa: B018

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from normlab.insight.settings import (
     short_values,
     varying,
 )
+from normlab.insight.standings import rank
 from normlab.insight.sweep import read_sweep
 
 from .conftest import AddRun
@@ -86,6 +88,7 @@ def test_epochs_keep_their_place(sweep_dir: Path, add_run: AddRun) -> None:
         ("result.json", b'{"train": {"lo', "counts as unfinished"),
         ("result.json", b"[]", "counts as unfinished"),
         ("result.json", b'{"train": {"loss": "0.1"}}', "is no number"),
+        ("result.json", b'{"train": {"accuracy": 0.1}, "label_entropy": 1}', "as unfinished"),
         ("config.yaml", b"seed: [", "left out"),
         ("config.yaml", b"", "holds no settings"),
     ],
@@ -101,6 +104,23 @@ def test_a_damaged_file_is_named_and_costs_no_other_run(
     (problem,) = sweep.problems
     assert problem.startswith(f"1/{file}: ")
     assert words in problem
+
+
+def test_the_measures_are_those_that_the_results_hold(sweep_dir: Path, add_run: AddRun) -> None:
+    add_run(None)
+    assert read_sweep(sweep_dir).measures == ("test/loss", "val/loss", "train/loss")
+    path = add_run(0.5) / "result.json"
+    result = json.loads(path.read_text())
+    for split in ("train", "val", "test"):
+        result[split] = {"loss": 0.5, "r2": 0.75}
+    path.write_text(json.dumps(result))
+    sweep = read_sweep(sweep_dir)
+    assert sweep.measures == tuple(
+        f"{split}/{name}" for split in ("test", "val", "train") for name in ("loss", "r2")
+    )
+    (row,) = rank(sweep).rows
+    assert row.measures.keys() == set(sweep.measures)
+    assert row.measures["val/r2"].median == 0.75
 
 
 def test_no_sweep_is_said_with_what_to_do(sweep_dir: Path, add_run: AddRun) -> None:

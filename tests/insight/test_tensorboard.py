@@ -28,7 +28,9 @@ from matplotlib.image import imread
 
 from normlab.insight.pictures.dashboard import GROUP
 from normlab.insight.sweep import read_sweep
-from normlab.training.run_folder import FINAL_TAGS, RATE_TAG, RunFolder
+from normlab.model.tasks import Binary
+from normlab.training.epochs import Epoch, Epochs
+from normlab.training.folder import FINAL_TAGS, RATE_TAG, RunFolder
 
 from ..conftest import QUIET, run_door
 
@@ -88,9 +90,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ended = RunFolder(folder / UNFINISHED)
     ended.path.mkdir()
     settings = yaml.safe_load((folder / "0" / "config.yaml").read_text("utf-8"))
-    ended.write_settings({**settings, "seed": 9})
-    ended.log_epoch(1, {"lr": 0.01, "train/loss": 0.5, "val/loss": 0.25})
-    ended.flush()
+    ended.write_settings({**settings, "seed": 9}, Binary.metrics)
+    losses = {"lr": 0.01, "train/loss": 0.5, "val/loss": 0.25}
+    ended.write(Epochs.of([Epoch(1, time.time(), losses)]))
     return folder
 
 

@@ -41,7 +41,7 @@ class Probability(nn.Module):
         self.dtype = next(network.parameters()).dtype
 
     def forward(self, rows: Tensor) -> Tensor:
-        return self.network(rows.to(self.dtype))[0].float().sigmoid()
+        return self.network(rows.to(self.dtype)[None])[0].float().sigmoid()
 
 
 def description(schema: Schema) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class OnnxQuantile(nn.Module):
 
     def __init__(self, quantile: Quantile) -> None:
         super().__init__()
+        self.n_features = quantile.n_features
         self.register_buffer("quantiles", quantile.quantiles.clone())
 
     def forward(self, rows: Tensor) -> Tensor:

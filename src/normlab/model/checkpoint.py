@@ -77,8 +77,8 @@ def load_network(path: Path) -> tuple[Network, Schema]:
     entry = checkpoint["normlab"]
     if "network" not in entry:
         raise UserError(
-            f"{path} is of runs that train together: each leaves its own best.ckpt when all have "
-            "ended"
+            f"{path} is of runs that train together: give the folder of one of them, which holds "
+            "its best.ckpt once they have ended"
         )
     try:
         network = Network.from_settings(entry["network"])

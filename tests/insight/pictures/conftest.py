@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from normlab.data.serve.module import TableDataModule
 from normlab.data.schema import Column, Schema
+from normlab.data.serve.module import SplitTable
 from normlab.data.table import Table
 from normlab.model.encoder import Encoder
+from normlab.model.layers import Linear
 from normlab.model.network import Network
-from normlab.model.normalization import make_normalizer
+from normlab.model.scalers import make_scaler
 
-Pictured = tuple[Network, TableDataModule]
+Pictured = tuple[Network, SplitTable]
 
 
 @pytest.fixture
@@ -23,10 +24,9 @@ def fitted(blobs: Callable[..., Table]) -> Callable[..., Pictured]:
     """A network with random weights, its normalization fitted, and its data."""
 
     def make(n_features: int = 3, n_rows: int = 150, batchnorm: bool = False) -> Pictured:
-        data = TableDataModule(blobs(n_rows, n_features))
-        network = Network(make_normalizer("standardize", n_features), [8], batchnorm=batchnorm)
-        data.fit(network)
-        return network, data
+        data = SplitTable(blobs(n_rows, n_features))
+        network = Network(make_scaler("standardize", n_features), [8], batchnorm=batchnorm)
+        return network.fit(data.training_rows), data
 
     return make
 
@@ -50,17 +50,16 @@ def mixed() -> Pictured:
         tuple(c.name for c in columns), "ill*", ("no", "yes"), columns, missing="impute"
     )
     labels = ((town == 1) ^ (random.random(n) < 0.1)).astype(np.float32)
-    data = TableDataModule(Table(rows.astype(np.float32), labels, schema, "people.csv"))
+    data = SplitTable(Table(rows.astype(np.float32), labels, schema, "people.csv"))
     encoder = Encoder([c.type for c in columns], [4, 0, 2, 0], 30, [1], True)
-    network = Network(make_normalizer("robust", 2), [8], encoder=encoder)
-    data.fit(network)
+    network = Network(make_scaler("robust", 2), [8], encoder=encoder).fit(data.training_rows)
     first, last = network.mlp[0], network.mlp[-1]
-    assert isinstance(first, torch.nn.Linear)
-    assert isinstance(last, torch.nn.Linear)
+    assert isinstance(first, Linear)
+    assert isinstance(last, Linear)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(0.01)
         # The towns' inputs follow the numbers and the boolean.
-        first.weight[0, 3 + encoder.places[1]] = 1
-        last.weight[0, 0], last.bias[0] = 8, -4
+        first.weight[0, 0, 3 + encoder.places[0, 1]] = 1
+        last.weight[0, 0, 0], last.bias[0] = 8, -4
     return network.eval(), data

@@ -15,7 +15,7 @@ from normlab.insight.pictures.decision import BANDWIDTH, Axis, axis_of, curve, s
 from normlab.insight.pictures.importance import most_important
 from normlab.insight.pictures.sample import MOST_ROWS, logits, sample_of
 from normlab.model.network import Network
-from normlab.model.normalization import make_normalizer
+from normlab.model.scalers import make_scaler
 
 from .conftest import Pictured
 
@@ -24,7 +24,7 @@ Fitted = Callable[..., Pictured]
 
 def linear(weights: list[float]) -> Network:
     """A logit that is a weighted sum of raw columns."""
-    network = Network(make_normalizer("none", len(weights)), [])
+    network = Network(make_scaler("none", len(weights)), [])
     with torch.no_grad():
         network.mlp[0].weight.copy_(torch.tensor([weights]))  # type: ignore[operator]
         network.mlp[0].bias.zero_()  # type: ignore[operator]

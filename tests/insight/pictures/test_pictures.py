@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning import Trainer
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from normlab.config import Settings
+from normlab.data.serve.module import SplitTable
+from normlab.data.table import Table
 from normlab.insight.pictures import callback, dashboard
 from normlab.insight.pictures.callback import Pictures
 from normlab.insight.pictures.draw import pictures
@@ -24,9 +25,8 @@ from normlab.insight.pictures.inputs import MOST_COLUMNS, inputs_of
 from normlab.insight.pictures.inputs_tile import inputs_tile
 from normlab.insight.pictures.sample import sample_of
 from normlab.insight.pictures.texts import before_training
-from normlab.model.classifier import Classifier
-from normlab.training.run_folder import RunFolder
-from normlab.training.single import train as train_single
+from normlab.training.folder import RunFolder
+from normlab.training.run import Run, Together
 
 from .conftest import Pictured
 
@@ -51,17 +51,6 @@ def words(figure: Figure) -> str:
         legend = panel.get_legend()
         texts += [text.get_text() for text in legend.get_texts()] if legend else []
     return "\n".join(texts)
-
-
-class Flush(Callback):
-    """What the logger of a run does."""
-
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero or self.folder._events:
-            self.folder.flush()
 
 
 # What is drawn
@@ -89,7 +78,7 @@ def test_the_threshold_stands_in_the_title(fitted: Fitted) -> None:
         for name, value in network.mlp.named_parameters():
             value.fill_(1.0 if name.endswith("weight") else 0.0)
         network.mlp[2].bias.fill_(-8 * 0.5)  # type: ignore[union-attr]
-    rows = data.train_rows.double()
+    rows = data.sampled_rows().double()
     half = (rows.mean() + rows.std(correction=0) / 2).item()
     figure = pictures(network, data, sample_of(data), "epoch 1")["decision"]
     # The eight units give relu(z), so the logit is 8 z - 4.
@@ -116,11 +105,15 @@ def test_a_table_with_categories_and_gaps(mixed: Pictured) -> None:
 
 def test_inputs_are_those_before_and_after_the_normalization(fitted: Fitted) -> None:
     network, data = fitted(3, batchnorm=True)
+    state = {name: value.clone() for name, value in network.state_dict().items()}
     inputs = inputs_of(network, data)
     assert inputs is not None
-    np.testing.assert_array_equal(inputs.before, data.train_rows.double().numpy())
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+    np.testing.assert_array_equal(inputs.before, data.sampled_rows().double().numpy())
     np.testing.assert_allclose(inputs.after.mean(0), 0, atol=1e-6)
     np.testing.assert_allclose(inputs.after.std(0), 1, atol=1e-2)
+    assert network.training
+    assert network.batchnorm is not None
     assert network.batchnorm.training
 
 
@@ -140,6 +133,10 @@ def test_texts(mixed: Pictured, settings: Callable[..., Settings]) -> None:
     n = sum(parameter.numel() for parameter in network.parameters())
     assert f"{n:,} parameters" in sections["run/network"]
     assert "4 columns to 2 numbers and" in sections["run/network"]
+    assert "features=8" in sections["run/network"]  # each layer's widths
+    p = data.table.labels[data.split.train].mean(dtype=np.float64)
+    entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p))
+    assert f"{entropy:.4f} (label entropy)" in sections["run/data"]
     age = next(line for line in sections["run/inputs"].splitlines() if "| age" in line)
     column = data.table.rows[data.split.train, 1].astype(np.float64)
     column = np.where(np.isnan(column), np.nanmedian(column), column)
@@ -150,19 +147,21 @@ def test_texts(mixed: Pictured, settings: Callable[..., Settings]) -> None:
 
 
 def test_training_does_not_notice_the_pictures(
-    fitted: Fitted, make_trainer: MakeTrainer, tmp_path: Path
+    blobs: Callable[..., Table],
+    settings: Callable[..., Settings],
+    make_trainer: MakeTrainer,
+    tmp_path: Path,
 ) -> None:
+    chosen = settings("model.batchnorm=true", "model.dropout=0.2", "model.lr=0.1")
     outcomes = []
     for drawing in (False, True):
         torch.manual_seed(3)
-        network, data = fitted(2, batchnorm=True)
-        folder = RunFolder(tmp_path / str(drawing))
+        data, folder = SplitTable(blobs(n_features=2)), RunFolder(tmp_path / str(drawing))
         folder.path.mkdir()
-        model = Classifier(network, data.table.schema, lr=0.1)
-        own = [Pictures(folder, every_n_epochs=1)] if drawing else []
-        train_single(data, model, make_trainer(max_epochs=3, callbacks=own))
-        folder.flush()
-        outcomes.append({**network.state_dict(), "random": torch.get_rng_state()})
+        own = [Pictures(folder, data, every_n_epochs=1)] if drawing else []
+        runs = Together([Run(chosen, data, folder)])
+        runs.train(make_trainer(max_epochs=3, callbacks=own))
+        outcomes.append({**runs.network.state_dict(), "random": torch.get_rng_state()})
     for name, value in outcomes[0].items():
         assert torch.equal(value, outcomes[1][name]), name
     drawn = events(tmp_path / "True").Images("visuals/decision")
@@ -179,12 +178,17 @@ def test_training_does_not_notice_the_pictures(
     ],
 )
 def test_pictures_stay_within_their_share_of_the_time(
-    cost: float, expected: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    cost: float,
+    expected: list[int],
+    blobs: Callable[..., Table],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     """A clock that ticks a second for each epoch."""
     now = 0.0
     monkeypatch.setattr(callback.time, "thread_time", lambda: now)
-    own = Pictures(RunFolder(tmp_path))
+    data = SplitTable(blobs())
+    own = Pictures(RunFolder(tmp_path), data)
     if cost == 0:
         own._cost = 0.0
     drawn = []
@@ -241,17 +245,14 @@ def test_which_runs_are_drawn(
 
 
 def test_of_several_processes_the_first_draws(
-    fitted: Fitted, make_trainer: MakeTrainer, tmp_path: Path
+    blobs: Callable[..., Table],
+    settings: Callable[..., Settings],
+    make_trainer: MakeTrainer,
+    tmp_path: Path,
 ) -> None:
-    network, data = fitted(2)
-    folder = RunFolder(tmp_path)
-    model = Classifier(network, data.table.schema)
-    trainer = make_trainer(
-        max_epochs=2,
-        devices=2,
-        strategy="ddp_fork",
-        callbacks=[Pictures(folder, every_n_epochs=1), Flush(folder)],
-    )
-    train_single(data, model, trainer)
+    data, folder = SplitTable(blobs(n_features=2)), RunFolder(tmp_path)
+    own = [Pictures(folder, data, every_n_epochs=1)]
+    trainer = make_trainer(max_epochs=2, devices=2, strategy="ddp_fork", callbacks=own)
+    Together([Run(settings(), data, folder)]).train(trainer)
     assert len(list(tmp_path.glob("events.*"))) == 1
     assert [event.step for event in events(tmp_path).Images("visuals/roc")] == [1]
