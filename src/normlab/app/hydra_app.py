@@ -62,10 +62,11 @@ def run_job(config: DictConfig) -> float | None:
     current = HydraConfig.get()
     folder = Path(current.runtime.output_dir)
     settings = parse_settings(config)
+    job = current.job
     if current.mode != RunMode.MULTIRUN:
-        return run_alone(settings, folder, current.job.name)
-    overrides = " ".join(current.overrides.task)
-    return run_of_sweep(settings, folder, f"job {current.job.num} ({overrides})")
+        return run_alone(settings, folder, job.name)
+    name = f"job {job.num} ({' '.join(current.overrides.task)})"
+    return run_of_sweep(settings, folder, job.name, name)
 
 
 def parse_settings(config: DictConfig) -> Settings:
