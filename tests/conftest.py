@@ -23,8 +23,8 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from fork_server import ForkServer
-from normlab.config import Settings
 from normlab.app.hydra_app import parse_settings
+from normlab.config import Settings
 from normlab.data.schema import Schema
 from normlab.data.table import Table
 from normlab.training.environment import quiet_lightning

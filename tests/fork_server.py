@@ -30,10 +30,8 @@ def main() -> None:
     import hydra  # noqa: F401
     import torch
 
-    import normlab.app
-    import normlab.fused_sweep
-    import normlab.insight.report
-    import normlab.sweep_report  # noqa: F401
+    import normlab.app.run
+    import normlab.insight.report  # noqa: F401
 
     torch.set_num_threads(1)
     answers = os.dup(1)

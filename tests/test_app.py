@@ -24,8 +24,8 @@ import torch
 import yaml
 
 import normlab
-from normlab import app
 from normlab.config.check import settings_help
+from normlab.training.sweep import objective
 
 Train = Callable[..., Any]
 FAST = ("trainer.max_epochs=2", "trainer.enable_progress_bar=false")
@@ -238,9 +238,9 @@ def test_a_diverged_run_ends_with_its_cause_and_in_strict_json(train: Train) -> 
 
 def test_what_a_search_minimizes() -> None:
     train_part, val_part = {"loss": 0.5}, {"loss": 0.25}
-    assert app.objective({"train": train_part, "val": val_part}) == 0.25
-    assert app.objective({"train": train_part, "val": None}) == 0.5
-    assert app.objective({"train": train_part, "val": {"loss": None}}) == math.inf  # was nan
+    assert objective({"train": train_part, "val": val_part}) == 0.25
+    assert objective({"train": train_part, "val": None}) == 0.5
+    assert objective({"train": train_part, "val": {"loss": None}}) == math.inf  # was nan
 
 
 def test_a_files_digest_and_name_are_noted(train: Train, tmp_path: Path) -> None:

@@ -63,17 +63,10 @@ def settings(*overrides: str, **values: Any) -> Settings:
         UserError: a line for each setting that is wrong.
     """
     given = [parsed(one) for one in overrides]
-    return check_settings(compose([*given, *_pairs(values)]))
-
-
-def _pairs(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            pairs += _pairs(value, f"{prefix}{key}.")
-        else:
-            pairs.append((prefix + key, list(value) if isinstance(value, tuple) else value))
-    return pairs
+    # As `++KEY`, of which Trainer's further arguments need the plus.
+    return check_settings(
+        compose([*given, *((f"++{key}", value) for key, value in values.items())])
+    )
 
 
 def train(

@@ -6,6 +6,7 @@ but those that interpolate. A test holds both ways together.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from normlab.config.compose import compose
 from normlab.errors import UserError
 from normlab.files import to_yaml
 
-PLAIN = (OverrideType.CHANGE, OverrideType.ADD, OverrideType.FORCE_ADD)
+PLAIN = {OverrideType.CHANGE: "", OverrideType.FORCE_ADD: "++"}  # how a key is marked
 BY_NUMBER = "${hydra.job.num}"
 
 
@@ -40,6 +41,7 @@ class Composed:
         settings: checked.
         folder: where it goes.
         task: the program's part of its config, as plain types with interpolations unresolved.
+        subdir: the place of Hydra's files in the folder; None where none are wanted.
     """
 
     num: int
@@ -47,6 +49,7 @@ class Composed:
     settings: Settings
     folder: Path
     task: dict[str, Any]
+    subdir: str | None
 
     @property
     def name(self) -> str:
@@ -54,8 +57,10 @@ class Composed:
 
     def write_hydra_files(self) -> None:
         """The run folder with `.hydra/`: what Hydra's own launcher leaves of the job's config."""
-        folder = self.folder / ".hydra"
+        folder = self.folder / (self.subdir or "")
         folder.mkdir(parents=True, exist_ok=True)
+        if self.subdir is None:
+            return
         overrides = yaml.dump(self.overrides, Dumper=yaml.CSafeDumper, allow_unicode=True)
         (folder / "config.yaml").write_text(to_yaml(self.task), encoding="utf-8")
         (folder / "overrides.yaml").write_text(overrides, encoding="utf-8")
@@ -77,8 +82,12 @@ class Composer:
         sources = {source.provider: source.path for source in master.hydra.runtime.config_sources}
         self._conf = Path(sources["main"])
         sweep: Any = OmegaConf.to_container(master.hydra.sweep, resolve=False)
-        self._subdir = str(sweep["subdir"])
-        self._is_plain = "${" not in self._subdir.replace(BY_NUMBER, "")
+        self._folder = str(sweep["subdir"])
+        # All jobs see the same time, so `now` is none of a job's own.
+        self._is_plain = "${" not in f"{sweep['dir']}/{self._folder}".replace(
+            BY_NUMBER, ""
+        ).replace("${now:", "")
+        self._subdir: str | None = master.hydra.output_subdir
 
     def compose(self, jobs: Sequence[Sequence[str]], first: int = 0) -> list[Composed]:
         """The jobs of these overrides.
@@ -112,9 +121,10 @@ class Composer:
         parsed = [self._parse(override) for override in overrides]
         if not self._is_plain or not all(map(_is_plain, parsed)):
             return self._by_hydra(num, overrides)
-        task = compose([(one.key_or_group, one.value()) for one in parsed], self._conf)
-        folder = Path(self._master.hydra.sweep.dir) / self._subdir.replace(BY_NUMBER, str(num))
-        return Composed(num, overrides, check_settings(task), folder, task)
+        pairs = [(PLAIN[one.type] + one.key_or_group, one.value()) for one in parsed]
+        task = compose(pairs, self._conf)
+        folder = Path(self._master.hydra.sweep.dir) / self._folder.replace(BY_NUMBER, str(num))
+        return Composed(num, overrides, check_settings(task), folder, task, self._subdir)
 
     def _by_hydra(self, num: int, overrides: list[str]) -> Composed:
         """A job whose settings or folder interpolate, or that is more than keys and values."""
@@ -128,7 +138,7 @@ class Composer:
             folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
             own = without_hydra(config)
             task: Any = OmegaConf.to_container(own, resolve=False)
-            return Composed(num, overrides, parse_settings(own), folder, task)
+            return Composed(num, overrides, parse_settings(own), folder, task, self._subdir)
         finally:
             current.cfg = before
 
@@ -145,7 +155,7 @@ def _is_plain(override: Override) -> bool:
         override.type in PLAIN
         and override.package is None
         and not override.is_hydra_override()
-        and "[" not in override.key_or_group  # an element of a list
+        and not re.search(r"\[|\.\d", override.key_or_group)  # an element of a list
         and not isinstance(value, dict)
         and "${" not in str(value)
     )

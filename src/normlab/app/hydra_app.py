@@ -30,7 +30,7 @@ from normlab.app.folders import own_folder, refuse_occupied
 from normlab.app.resume import check_continuation, spelled_out
 from normlab.config import Settings
 from normlab.config.check import as_given, check_settings, settings_help, unknown_setting
-from normlab.config.compose import CONF, compose, parsed
+from normlab.config.compose import CONF, compose
 from normlab.config.processes import by_torchrun, is_first
 from normlab.config.typed import hydra_literal, hydra_quoted, shell_quoted
 from normlab.errors import UserError
@@ -62,10 +62,11 @@ def run_job(config: DictConfig) -> float | None:
     current = HydraConfig.get()
     folder = Path(current.runtime.output_dir)
     settings = parse_settings(config)
+    job = current.job
     if current.mode != RunMode.MULTIRUN:
-        return run_alone(settings, folder, current.job.name)
-    overrides = " ".join(current.overrides.task)
-    return run_of_sweep(settings, folder, f"job {current.job.num} ({overrides})")
+        return run_alone(settings, folder, job.name)
+    name = f"job {job.num} ({' '.join(current.overrides.task)})"
+    return run_of_sweep(settings, folder, job.name, name)
 
 
 def parse_settings(config: DictConfig) -> Settings:
@@ -207,10 +208,18 @@ def explain(error: HydraException) -> str:
         return f"{name[0]}={name[2]}: choose one of {', '.join(error.options)}"
     cause = error.__cause__
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and cause.full_key:
-        given = [parsed(one) for one in sys.argv[1:] if "=" in one and "," not in one]
-        groups = [pair for pair in given if (CONF / pair[0]).is_dir() and pair[0]]
-        return unknown_setting(str(cause.full_key), compose(groups))
+        return unknown_setting(str(cause.full_key), compose(_chosen(sys.argv[1:])))
     return "\n".join(line for line in str(error).splitlines() if line.strip()).replace("\t", "  ")
+
+
+def _chosen(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """The groups of `conf/` that a command line chooses of, with their choices."""
+    pairs = [one.lstrip("+").partition("=")[::2] for one in arguments]
+    return [
+        (group, choice)
+        for group, choice in pairs
+        if group and (CONF / group / f"{choice}.yaml").is_file()
+    ]
 
 
 if __name__ == "__main__":  # where `normlab train` is started anew, in each process of ddp

@@ -156,16 +156,22 @@ class Alone:
         return result
 
 
-def run_of_sweep(settings: Settings, path: Path, name: str) -> float:
+def run_of_sweep(settings: Settings, path: Path, job: str, name: str) -> float:
     """Trains one job that a launcher starts by itself; the same command continues the sweep.
 
+    Args:
+        job: the name of Hydra's log file in the folder.
+        name: of the run, for messages.
+
     Raises:
-        UserError: naming the job.
+        UserError: naming the run.
     """
     try:
         check_job(settings)
         outcomes = train_jobs([Job(settings, path, name, prepare=lambda: None)])
     except UserError as error:
+        if not (path / CONFIG).exists():
+            discard(path, job)
         raise UserError(f"{name}: {error}") from error
     for error in outcomes.defects.values():
         raise error

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -25,26 +25,24 @@ EXPERIMENT = "experiment"  # the group whose choices set keys of all groups, and
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with the numbers of OmegaConf: PyYAML takes 1e-3 for a text."""
+    """YAML with the words of Hydra's grammar: `yes`, `012` and `12:30` are texts, 1e-3 a number."""
+
+    yaml_implicit_resolvers: ClassVar = {}
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"""^(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+]?[0-9]+)?
-        |[-+]?(?:[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)
-        |\.[0-9_]+(?:[eE][-+][0-9]+)?
-        |[-+]?(?:\.inf|\.Inf|\.INF)
-        |[-+]?(?:inf|nan)
-        |\.(?:nan|NaN|NAN))$""",
-        re.VERBOSE,
-    ),
-    list("-+0123456789.in"),
-)
+for _tag, _pattern in (
+    ("bool", r"true|false"),
+    ("null", r"null|"),
+    ("int", r"[-+]?(0|[1-9](_?[0-9])*)"),
+    ("float", r"[-+]?([0-9][0-9_]*\.?|[0-9_]*\.[0-9_]+)(e[-+]?[0-9]+)?|[-+]?(inf|nan)"),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$", re.IGNORECASE), None
+    )
 
 
 def parsed(override: str) -> tuple[str, Any]:
-    """`KEY=VALUE` or `GROUP=CHOICE` as a pair, its value read as YAML; + and ++ mean nothing here.
+    """`KEY=VALUE` or `GROUP=CHOICE` as a pair, its value read as YAML.
 
     Raises:
         UserError: where it is neither.
@@ -52,21 +50,25 @@ def parsed(override: str) -> tuple[str, Any]:
     key, equals, value = override.partition("=")
     if not equals:
         raise UserError(f"'{override}' is no setting: write KEY=VALUE")
-    return key.lstrip("+"), yaml.load(value, _Loader)
+    try:
+        return key, yaml.load(value, _Loader)
+    except yaml.YAMLError:
+        raise UserError(f"{override}: put the value between quotes") from None
 
 
 def compose(given: Sequence[tuple[str, Any]] = (), conf: Path = CONF) -> dict[str, Any]:
     """The settings as plain types, unchecked.
 
     Args:
-        given: groups with their choices and keys with their values; later ones win.
+        given: groups with their choices and keys with their values, those of a group as a mapping
+            too; later ones win. A key of `trainer` that `conf/` does not have is written `+KEY`.
         conf: the folder of configs.
 
     Raises:
         UserError: where a choice or a key is not known.
     """
-    files = _Files(conf)
-    choices = {key.replace(".", "/"): value for key, value in given if files.is_group(key)}
+    files, given = _Files(conf), list(_leaves(given))
+    choices = {_group(key): value for key, value in given if files.is_group(key)}
     plain = files.read(ROOT)
     defaults = [entry for entry in plain.pop("defaults") if isinstance(entry, dict)]
     chosen: dict[str, Any] = {
@@ -104,7 +106,7 @@ class _Files:
         self.conf = conf
 
     def is_group(self, key: str) -> bool:
-        return _is_folder(self.conf / key.replace(".", "/"))
+        return _is_folder(self.conf / _group(key))
 
     def choice(self, group: str, choice: Any) -> dict[str, Any]:
         """What the file of a choice holds.
@@ -119,6 +121,10 @@ class _Files:
 
     def read(self, name: str) -> dict[str, Any]:
         return copy.deepcopy(_content(self.conf / f"{name}.yaml"))
+
+
+def _group(key: str) -> str:
+    return key.lstrip("+").replace(".", "/")
 
 
 @cache
@@ -140,11 +146,21 @@ def _merge(plain: dict[str, Any], other: dict[str, Any]) -> None:
             plain[key] = value
 
 
+def _leaves(given: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The pairs, with a mapping as a pair for each of its keys."""
+    for key, value in given:
+        if isinstance(value, Mapping):
+            yield from _leaves((f"{key}.{name}", inner) for name, inner in value.items())
+        else:
+            yield key, list(value) if isinstance(value, tuple) else value
+
+
 def _set(plain: dict[str, Any], key: str, value: Any) -> None:
-    *parents, name = key.split(".")
+    *parents, name = key.lstrip("+").split(".")
     node: Any = plain
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
-    if not isinstance(node, dict) or (name not in node and node is not plain.get("trainer")):
-        raise UserError(unknown_setting(key, plain))
+    new = key.startswith("+") and node is plain["trainer"]
+    if not isinstance(node, dict) or (name not in node and not new):
+        raise UserError(unknown_setting(key.lstrip("+"), plain))
     node[name] = value

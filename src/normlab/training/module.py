@@ -23,7 +23,7 @@ from normlab.model.tasks import Binary, Task
 from normlab.seeding import Stream, epoch_seed
 from normlab.training.divergence import explain
 from normlab.training.epochs import Records
-from normlab.training.optimizer import RunsOptimizer, scheduled_rates
+from normlab.training.optimizer import Rates, RunsOptimizer
 from normlab.training.outcomes import Outcomes
 from normlab.training.outputs import Outputs
 from normlab.training.ranks import gathered
@@ -155,13 +155,7 @@ class TrainingModule(LightningModule):
     def on_fit_start(self) -> None:
         epochs = self.trainer.max_epochs
         assert epochs is not None
-        known: dict[tuple[float, str], list[float]] = {}
-        for recipe in self.recipes:
-            key = recipe.lr, repr(recipe.scheduler)
-            if key not in known:
-                known[key] = scheduled_rates(recipe.lr, recipe.scheduler, epochs)
-        rates = [known[recipe.lr, repr(recipe.scheduler)] for recipe in self.recipes]
-        self._rates = torch.tensor(rates, dtype=torch.float64)  # (runs, epochs)
+        self._rates = Rates([(one.lr, one.scheduler) for one in self.recipes], epochs)
 
     def on_train_start(self) -> None:
         self.outcomes.to(self._like)
@@ -171,7 +165,7 @@ class TrainingModule(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         epoch, active = self.current_epoch, self.outcomes.active
-        self._optimizer.lr = self._rates[active, epoch].to(self._optimizer.lr)[:, None]
+        self._optimizer.lr = self._rates.of(epoch)[active].to(self._optimizer.lr)[:, None]
         if self.network.dropout > 0:
             rank, seeds = self.trainer.global_rank, [self.recipes[run].seed for run in active]
             self.network.seed_dropout(
@@ -234,7 +228,7 @@ class TrainingModule(LightningModule):
 
     def _metrics(self) -> tuple[list[str], Tensor]:
         """The names of an epoch's metrics, and their values, float64 (runs, names) on the CPU."""
-        rates = self._rates[self.outcomes.active, self.current_epoch, None]
+        rates = self._rates.of(self.current_epoch)[self.outcomes.active, None]
         names, columns = ["lr"], [rates]
         for split, outputs in (("train", self._train), ("val", self._val)):
             if self.data.n_rows(split):

@@ -7,13 +7,13 @@ tests hold it against them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
 
 from normlab.config.model import SchedulerSettings
 
@@ -142,27 +142,47 @@ class RunsOptimizer(Optimizer):
         self._weights.copy_(exact)
 
 
-def scheduled_rates(lr: float, scheduler: SchedulerSettings, epochs: int) -> list[float]:
-    """The learning rate of each epoch, as torch's own scheduler gives it."""
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr)
-    schedule = make_scheduler(optimizer, scheduler, epochs)
-    rates = []
-    for _ in range(epochs):
-        rates.append(float(optimizer.param_groups[0]["lr"]))
-        if schedule is not None:
-            optimizer.step()
-            schedule.step()
-    return rates
+class Rates:
+    """The learning rates of all runs, epoch by epoch; an epoch's are worked out when it comes.
+
+    Args:
+        schedules: of each run its learning rate and its schedule.
+        epochs: of the training, over which a cosine reaches.
+    """
+
+    def __init__(self, schedules: Sequence[tuple[float, SchedulerSettings]], epochs: int) -> None:
+        keys = [(lr, repr(scheduler)) for lr, scheduler in schedules]  # many runs share one
+        distinct = dict(zip(keys, schedules, strict=True))
+        places = {key: place for place, key in enumerate(distinct)}
+        self._of_run = torch.tensor([places[key] for key in keys])
+        self._coming = [scheduled_rates(*schedule, epochs) for schedule in distinct.values()]
+        self._epoch, self._now = -1, torch.empty(0)
+
+    def of(self, epoch: int) -> Tensor:
+        """float64 (runs,).
+
+        Args:
+            epoch: counted from 0; not before one that was asked for.
+        """
+        while self._epoch < epoch:
+            self._epoch += 1
+            self._now = torch.tensor([next(one) for one in self._coming], dtype=torch.float64)
+        return self._now[self._of_run]
 
 
-def make_scheduler(
-    optimizer: Optimizer, scheduler: SchedulerSettings, epochs: int
-) -> LRScheduler | None:
-    """The scheduler by name, stepped once an epoch; None keeps the learning rate."""
-    match scheduler.name:
-        case "step":
-            return StepLR(optimizer, scheduler.step_size, scheduler.gamma)
-        case "cosine":
-            return CosineAnnealingLR(optimizer, epochs, scheduler.eta_min)
-        case _:
-            return None
+def scheduled_rates(lr: float, scheduler: SchedulerSettings, epochs: int) -> Iterator[float]:
+    """The learning rate of each epoch, without an end.
+
+    The recursions of `torch.optim.lr_scheduler`'s StepLR and CosineAnnealingLR, to the bit. A
+    schedule of torch's own would have to be stepped through to be resumed.
+
+    Args:
+        epochs: T_max of the cosine.
+    """
+    for epoch in count(1):
+        yield lr
+        if scheduler.name == "step" and epoch % scheduler.step_size == 0:
+            lr *= scheduler.gamma
+        elif scheduler.name == "cosine":
+            now, before = (1 + math.cos(math.pi * n / epochs) for n in (epoch, epoch - 1))
+            lr = now / before * (lr - scheduler.eta_min) + scheduler.eta_min
