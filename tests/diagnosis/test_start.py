@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from normlab.assembly import make_classifier, make_data
 from normlab.config import Settings
 from normlab.data.module import TableDataModule
 from normlab.data.table import Table
-from normlab.diagnosis.conclusion import warning_of
-from normlab.diagnosis.start import SAMPLE, Start, condition_numbers, measure_starts
+from normlab.diagnosis.start import SAMPLE, Start, measure_starts
 from normlab.diagnosis.warning import FAR_APART, FAR_FROM_ZERO, findings, remedies, summed_up
 from normlab.loading import load_table
 from normlab.model.network import Network
@@ -30,7 +28,6 @@ def start(**changes: Any) -> Start:
         "features": ("a", "b"),
         "offsets": (0.5, 1.0),
         "scales": (1.0, 3.0),
-        "condition": 10.0,
         "fault": "saturated",
         "lost": (0.25, 0.0),
         "hidden": (4, 8),
@@ -66,8 +63,6 @@ def test_measures_are_numpys(blobs: Callable[..., Table], name: str, batchnorm: 
     offsets = np.abs(rows.mean(0)) / rows.std(0)
     np.testing.assert_allclose(found.offsets, offsets, rtol=3e-3, atol=1e-4)
     assert found.scale_ratio == pytest.approx(rows.std(0).max() / rows.std(0).min(), rel=3e-3)
-    ones = np.hstack([rows, np.ones((len(rows), 1))])
-    assert found.condition == pytest.approx(np.linalg.cond(ones.T @ ones), rel=2e-2)
 
     first, second = (layer for layer in exact.mlp if isinstance(layer, torch.nn.Linear)
                      if layer.out_features > 1)  # fmt: skip
@@ -101,29 +96,7 @@ def test_many_runs_at_once_are_each_alone(
         (alone,) = measure_starts([network], [one])
         np.testing.assert_allclose(found.offsets, alone.offsets, rtol=1e-9)
         np.testing.assert_allclose(found.scales, alone.scales, rtol=1e-9)
-        assert found.condition == pytest.approx(alone.condition, rel=1e-6)
         assert found.lost == alone.lost
-
-
-def test_the_condition_number_alone_tells_nothing(settings: Settled) -> None:
-    """Standardized breast_cancer, which trains at once, has 1e5 as well."""
-    run = settings("data=breast_cancer", "normalization=standardize", "data.split=none")
-    data = make_data(run, load_table(run))
-    model = make_classifier(run, data)
-    (found,) = measure_starts([model.network], [data])
-    rows = data.train_rows.double().numpy()
-    rows = (rows - rows.mean(0)) / rows.std(0)
-    ones = np.hstack([rows, np.ones((len(rows), 1))])
-    assert found.condition == pytest.approx(np.linalg.cond(ones.T @ ones), rel=1e-3)
-    assert 5e4 < found.condition < 5e5
-    assert warning_of(found, model) is None
-
-
-def test_condition_numbers_at_their_limits() -> None:
-    twice = torch.ones(1, 50, 2, dtype=torch.float64).cumsum(1)  # a column and its copy
-    assert condition_numbers(twice).tolist() == [np.inf]
-    assert condition_numbers(torch.zeros(2, 3, 300)).isnan().all()
-    assert condition_numbers(torch.full((1, 3, 1), torch.nan)).isnan().all()
 
 
 def test_constant_columns_are_no_cause_to_warn(blobs: Callable[..., Table]) -> None:

@@ -23,7 +23,6 @@ from normlab.model.network import Network
 
 SAMPLE = 2_000  # training rows looked at: a mean is then known to 0.02 standard deviations
 NUMBERS = 2**22  # in one pass of a chunk of runs: 32 MB
-WIDEST = 256  # features up to which the condition number is computed: a cube of their number
 LISTED = 100  # features named in result.json, those farthest from 0
 
 
@@ -36,8 +35,6 @@ class Start:
         offsets: of each, the distance of its mean from 0 in its standard deviations; nan where
             it is constant.
         scales: of each, the standard deviation.
-        condition: number of the Gram matrix of [numeric inputs, 1]; inf where it is singular,
-            nan beyond `WIDEST`.
         fault: how a unit of this activation is lost, "saturated" or "dead".
         lost: of each hidden layer, the share of its units that are.
         hidden: units of each hidden layer.
@@ -46,7 +43,6 @@ class Start:
     features: tuple[str, ...]
     offsets: tuple[float, ...]
     scales: tuple[float, ...]
-    condition: float
     fault: str
     lost: tuple[float, ...]
     hidden: tuple[int, ...]
@@ -70,7 +66,6 @@ class Start:
                 for name, offset, scale in by_offset[:LISTED]
             },
             "scale_ratio": _six_digits(self.scale_ratio),
-            "condition_number": _six_digits(self.condition),
             f"{self.fault}_units": list(self.lost),
         }
 
@@ -106,7 +101,6 @@ def _measure(networks: Sequence[Network], rows: Tensor, features: tuple[str, ...
     numeric = inputs[..., : len(features)]
     means, stds = vmap(mean_and_std_of)(numeric)
     offsets = (means.abs() / stds).masked_fill(stds == 0, math.nan)
-    conditions = condition_numbers(numeric).tolist()
     lost = lost_units(outputs[:-1], networks[0].activation)
     n_layers = len(networks[0].hidden)
     return [
@@ -114,7 +108,6 @@ def _measure(networks: Sequence[Network], rows: Tensor, features: tuple[str, ...
             features,
             tuple(offsets[run].tolist()),
             tuple(stds[run].tolist()),
-            conditions[run],
             fault_of(networks[0].activation),
             tuple(lost[run].tolist()) if n_layers else (),
             tuple(networks[0].hidden),
@@ -143,18 +136,3 @@ def _pass(networks: Sequence[Network], rows: Tensor) -> tuple[Tensor, list[Tenso
 def _exact(value: Tensor) -> Tensor:
     value = value.detach().cpu()
     return value.double() if value.is_floating_point() else value
-
-
-def condition_numbers(rows: Tensor) -> Tensor:
-    """Those (runs,) of the Gram matrices of [rows, 1], rows (runs, n, features) in float64.
-
-    References:
-        LeCun, Kanter and Solla 1991: how fast gradient descent on a linear layer can go.
-    """
-    if rows.shape[-1] > WIDEST or not rows.isfinite().all():
-        return rows.new_full(rows.shape[:1], math.nan)
-    extended = torch.cat([rows, torch.ones_like(rows[..., :1])], -1)
-    values = torch.linalg.eigvalsh(extended.mT @ extended)
-    low, high = values[..., 0], values[..., -1]
-    rounding = torch.finfo(values.dtype).eps * values.shape[-1]
-    return (high / low).masked_fill(low <= rounding * high, math.inf)

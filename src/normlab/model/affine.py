@@ -166,6 +166,8 @@ def mean_and_std(rows: Rows) -> tuple[Tensor, Tensor]:
 def mean_and_std_of(rows: Tensor) -> tuple[Tensor, Tensor]:
     """As `mean_and_std`, of rows in one tensor."""
     low = rows.amin(dim=0)
+    if not len(low):  # of no column torch would take a spread too, and warn of it
+        return low, low
     above = rows - low
     return low + above.mean(dim=0), above.std(dim=0, correction=0)
 
