@@ -1,4 +1,4 @@
-"""Tables without a column of numbers, from the command line to predictions: nothing to normalize."""
+"""Tables without a column of numbers: nothing to normalize, and all else as with them."""
 
 from __future__ import annotations
 

@@ -56,6 +56,37 @@ def test_equal_settings_cannot_be_told_apart(sweep_dir: Path, add_run: AddRun) -
     assert fight.wins.count == 3.5
 
 
+def headline_of(sweep_dir: Path) -> str:
+    """The one sentence on top of report.md, without its Markdown."""
+    report(sweep_dir)
+    (sentence,) = re.findall(r"^\*\*(.*)\*\*$", (sweep_dir / "report.md").read_text(), re.M)
+    return sentence.replace("\\", "")
+
+
+@pytest.mark.parametrize("third", [None, 0.0, 1.0])
+def test_the_winner_is_that_of_the_pairs_and_not_of_the_medians(
+    sweep_dir: Path, add_run: AddRun, third: float | None
+) -> None:
+    """Lower in 10 of 11 seeds, and yet of the higher median."""
+    for seed in range(11):
+        loss = 0.1 + 0.05 * seed
+        add_run(loss, seed, "none")
+        add_run(0.9 if seed == 0 else loss - 0.01, seed, "robust")
+        if third is not None:  # beats both in every seed but one, or comes last
+            add_run(0.95 if seed == 0 else loss - 0.02 + third, seed, "minmax")
+    winner, loser = ("minmax", "robust") if third == 0 else ("robust", "none")
+    sentence = headline_of(sweep_dir)
+    assert sentence.startswith(f"normalization={winner} won: ")
+    assert f"of the best other, normalization={loser}; lower in 1" in sentence
+    assert "of 11 paired seeds" in sentence
+    table = (sweep_dir / "report.md").read_text().split("## Comparison")[1]
+    ranks = re.findall(r"^\| (none|robust|minmax) ", table, re.M)
+    assert ranks[:2] == [winner, loser]
+    standings = ranked(sweep_dir)
+    medians = [row.measures["test/loss"].median for row in standings.rows]
+    assert medians[-2 if third else -1] == min(medians)
+
+
 @pytest.mark.parametrize(
     ("seeds", "other_seeds", "outcome"),
     [

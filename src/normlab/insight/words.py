@@ -13,7 +13,7 @@ SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 LEGEND = (
     "Each cell: the median over seeds [its quartiles], below it (the 95 % interval). 'beats the "
     "best other' is the probability, over seeds that both were run with, of the lower final loss "
-    "[seeds won; ties count half]; the best other is the one with the lowest median of the others."
+    "[seeds won; ties count half]; the best other is the first of the others in this order."
 )
 METHOD = (
     "Intervals: percentile bootstrap for medians; exact (Clopper-Pearson) for shares and "
