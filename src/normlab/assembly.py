@@ -108,7 +108,9 @@ def make_classifier(settings: Settings, data: TableDataModule) -> Classifier:
         seed=settings.seed,
     )
     if settings.diagnosis.enabled:
-        classifier.watch = Watch(data, settings.diagnosis.every_n_epochs)
+        classifier.watch = Watch(
+            data, settings.diagnosis.every_n_epochs, classifier.hparams["pos_weight"]
+        )
     return classifier
 
 

@@ -14,8 +14,9 @@ import torch
 
 from normlab.diagnosis.curves import Curves
 from normlab.diagnosis.text import diagnosis_text, verdict_lines
-from normlab.diagnosis.verdict import Case, guess_loss, judge, learnt_nothing
+from normlab.diagnosis.verdict import Case, judge, learnt_nothing
 from normlab.insight.comparison import learnt_nothing as share_of_nothing
+from normlab.model.metrics import guess_loss
 from normlab.training.run_folder import RunFolder
 
 Train = Callable[..., Any]
@@ -141,7 +142,7 @@ def test_a_guess_under_weights(weight: float) -> None:
     plus, minus = -torch.nn.functional.logsigmoid(logits), -torch.nn.functional.logsigmoid(-logits)
     best = (weight * positive * plus + (1 - positive) * minus).argmin()
     expected = float(positive * plus[best] + (1 - positive) * minus[best])
-    assert guess_loss(labels, weight) == pytest.approx(expected, abs=1e-4)
+    assert guess_loss(torch.from_numpy(labels), weight) == pytest.approx(expected, abs=1e-4)
 
 
 # Curves in memory and in files

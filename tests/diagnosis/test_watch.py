@@ -18,7 +18,7 @@ from normlab.data.table import Table
 from normlab.diagnosis.probe import sample_positions
 from normlab.diagnosis.watch import SAMPLE, Watch, is_due
 from normlab.loading import load_table
-from normlab.model.metrics import label_entropy
+from normlab.model.metrics import guess_loss
 from normlab.model.network import Network
 from normlab.model.normalization import make_normalizer
 
@@ -50,7 +50,7 @@ def test_gradients_and_units_by_hand(blobs: Callable[..., Table]) -> None:
         gradients = [parameter.grad.ravel() for parameter in layer.parameters()]  # type: ignore[union-attr]
         expected = torch.cat(gradients).norm().item()
         assert found.pop(f"weights/gradient_norm_{name}") == pytest.approx(expected, rel=1e-5)
-    assert found.pop("train/skill") == pytest.approx(1 - 0.5 / label_entropy(data.train_labels))
+    assert found.pop("train/skill") == pytest.approx(1 - 0.5 / guess_loss(data.train_labels))
     assert found.pop("units/saturated") == pytest.approx(4 / 8)
     assert found == {}
 

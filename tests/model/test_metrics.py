@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from torch import nn
 
-from normlab.model.metrics import METRICS, auroc, binary_metrics, label_entropy
+from normlab.model.metrics import METRICS, auroc, binary_metrics, guess_loss
 
 few = settings(deadline=None, max_examples=150)
 
@@ -118,7 +118,7 @@ def test_label_entropy_is_the_least_loss_without_inputs(n0: int, n1: int) -> Non
     if n0 + n1 == 0:
         return
     labels = torch.tensor([0.0] * n0 + [1.0] * n1)
-    entropy = label_entropy(labels)
+    entropy = guess_loss(labels)
     p = n1 / (n0 + n1)
     expected = -sum(q * np.log(q) for q in (p, 1 - p) if q > 0)
     assert entropy == pytest.approx(expected, abs=1e-12)
@@ -131,7 +131,7 @@ def test_label_entropy_is_the_least_loss_without_inputs(n0: int, n1: int) -> Non
 def test_label_entropy_of_the_heart_rates() -> None:
     labels = torch.zeros(1800)
     labels[:1053] = 1  # 58.5 %
-    assert label_entropy(labels) == pytest.approx(0.6786, abs=5e-5)
+    assert guess_loss(labels) == pytest.approx(0.6786, abs=5e-5)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])

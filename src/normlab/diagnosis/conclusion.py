@@ -11,7 +11,7 @@ from normlab.data.module import TableDataModule
 from normlab.diagnosis.curves import Curves
 from normlab.diagnosis.start import Start
 from normlab.diagnosis.tags import GRADIENT_NORM, UNITS
-from normlab.diagnosis.verdict import Case, Verdict, guess_loss, judge
+from normlab.diagnosis.verdict import Case, Verdict, judge
 from normlab.diagnosis.warning import findings, remedies, warning
 from normlab.model.classifier import Classifier
 
@@ -22,15 +22,21 @@ def warning_of(start: Start, model: Classifier) -> str | None:
 
 
 def conclude(
-    start: Start, model: Classifier, data: TableDataModule, curves: Curves, final: float
+    start: Start,
+    model: Classifier,
+    data: TableDataModule,
+    curves: Curves,
+    final: float,
+    guess: float,
 ) -> dict[str, Any]:
     """Verdict, start and the last values of what was watched, as plain values.
 
     Args:
         curves: of all epochs.
         final: training loss of the weights that are kept.
+        guess: loss of the best model that ignores its input.
     """
-    verdict = _verdict(start, model, data, curves, final)
+    verdict = _verdict(start, model, data, curves, final, guess)
     return {
         "verdict": verdict.name,
         "reason": verdict.reason,
@@ -42,16 +48,20 @@ def conclude(
 
 
 def _verdict(
-    start: Start, model: Classifier, data: TableDataModule, curves: Curves, final: float
+    start: Start,
+    model: Classifier,
+    data: TableDataModule,
+    curves: Curves,
+    final: float,
+    guess: float,
 ) -> Verdict:
     found = findings(start)
     watched = curves.watched
-    labels = data.table.labels[data.split.train]
     return judge(
         Case(
             train=curves.train,
             val=curves.val,
-            guess=guess_loss(labels, float(model.hparams["pos_weight"])),
+            guess=guess,
             final=final,
             n_val=len(data.split.val),
             lr=float(model.hparams["lr"]),

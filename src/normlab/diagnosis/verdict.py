@@ -78,16 +78,6 @@ class Case:
     reach: float = math.nan
 
 
-def guess_loss(labels: NDArray[np.float32], pos_weight: float = 1.0) -> float:
-    """Unweighted loss in nats of the model that ignores its input and has the least weighted loss.
-
-    Without a weight this is the label entropy. With one, such a model says w n1 / (w n1 + n0).
-    """
-    share = float(np.mean(labels, dtype=np.float64))
-    said = pos_weight * share / (pos_weight * share + 1 - share)
-    return -sum(p * math.log(q) for p, q in ((share, said), (1 - share, 1 - said)) if p > 0)
-
-
 def learnt_nothing(loss: float, guess: float) -> bool:
     """Whether a training loss is a guess's, or above it."""
     return not loss < (1 - NOTHING) * guess

@@ -17,7 +17,7 @@ from normlab.data.module import TableDataModule
 from normlab.diagnosis.probe import Probe, sample_positions
 from normlab.diagnosis.tags import GRADIENT_NORM, SKILL, UNITS
 from normlab.diagnosis.units import fault_of, lost_units, share_of_all
-from normlab.model.metrics import label_entropy
+from normlab.model.metrics import guess_loss
 from normlab.model.network import Network
 
 SAMPLE = 128  # training rows: a unit's share of flat rows is then known to 0.04
@@ -29,11 +29,12 @@ class Watch:
     Args:
         data: its training rows are sampled.
         every_n_epochs: between two looks; the first and the last epoch are looked at always.
+        pos_weight: of the loss that it is trained with.
     """
 
-    def __init__(self, data: TableDataModule, every_n_epochs: int) -> None:
+    def __init__(self, data: TableDataModule, every_n_epochs: int, pos_weight: float = 1.0) -> None:
         self.every_n_epochs = every_n_epochs
-        self.entropy = label_entropy(data.train_labels)
+        self.guess = guess_loss(data.train_labels, pos_weight)
         self._data = data
 
     @cached_property
@@ -55,7 +56,7 @@ class Watch:
         if not is_due(epoch, self.every_n_epochs, max_epochs):
             return {}
         norms, lost = self._look(network, loss)
-        values = [1 - now / self.entropy, *lost.tolist(), *norms.tolist()]
+        values = [1 - now / self.guess, *lost.tolist(), *norms.tolist()]
         return dict(zip(names_of(network), values, strict=True))
 
     def _look(self, network: Network, loss: nn.Module) -> tuple[Tensor, Tensor]:

@@ -150,11 +150,11 @@ def first_at_most(curve: NDArray[np.float64], target: float) -> float:
     return float(reached[0] + 1) if len(reached) else math.inf
 
 
-def learnt_nothing(train_loss: Sequence[float], label_entropy: Sequence[float]) -> Share:
+def learnt_nothing(train_loss: Sequence[float], guess_loss: Sequence[float]) -> Share:
     """The share of runs within 2 % of the loss of a model that ignores its input, or above.
 
     A loss that was not a number is inf: such a run has learnt nothing either. Runs whose labels
-    are all alike (entropy 0) could not learn anything and are left out.
+    are all alike (a guess's loss is 0) could not learn anything and are left out.
     """
-    pairs = [(loss, h) for loss, h in zip(train_loss, label_entropy, strict=True) if h > 0]
-    return share(sum(has_learnt_nothing(loss, h) for loss, h in pairs), len(pairs))
+    pairs = [(loss, guess) for loss, guess in zip(train_loss, guess_loss, strict=True) if guess > 0]
+    return share(sum(has_learnt_nothing(*pair) for pair in pairs), len(pairs))

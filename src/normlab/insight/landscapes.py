@@ -26,7 +26,7 @@ from normlab.insight.canvas import (
 from normlab.insight.settings import as_number, in_order, short_values
 from normlab.insight.standing import Standing, is_task
 from normlab.insight.standings import Standings
-from normlab.insight.standings_canvas import MOST, entropy_line, legend, pictured, title
+from normlab.insight.standings_canvas import MOST, guess_line, legend, pictured, title
 from normlab.insight.words import loss_name
 
 _COLOURS = "cividis_r"  # even in lightness, the same to colour-blind people; bright is low
@@ -163,7 +163,7 @@ def sensitivity(standings: Standings) -> Figure | None:
         if len(places) <= 8:
             panel.set_xticks(places)
             panel.minorticks_off()
-        entropy_line(panel, standings, panel.axhline)
+        guess_line(panel, standings, panel.axhline)
         label(panel, key, f"{'' if standings.drawn else 'median '}{loss_name(standings.selection)}")
     legend(
         figure, strategies, lambda row: _without(row, standings, swept), not standings.drawn, True

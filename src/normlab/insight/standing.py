@@ -109,7 +109,7 @@ def standing(
             for name in MEASURES
         },
         nothing=learnt_nothing(
-            [final["train/loss"] for final in finals], [final["label_entropy"] for final in finals]
+            [final["train/loss"] for final in finals], [final["guess_loss"] for final in finals]
         ),
         arrivals=arrivals,
         epochs=summarize(epochs),

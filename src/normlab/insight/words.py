@@ -131,7 +131,7 @@ def _about_runs(standings: Standings) -> list[str]:
     lost = [row.label for row in standings.best if row.nothing.n and row.nothing.value > 0.5]
     if lost:
         said.append(
-            f"Most runs learnt nothing (training loss within 2 % of the label entropy) with "
+            f"Most runs learnt nothing (training loss within 2 % of a guess's) with "
             f"{len(lost)} of {len(standings.best)} settings: {_some(lost)}. Such losses differ by "
             "chance alone."
         )

@@ -111,7 +111,12 @@ def _since_last(count: Tensor, ends: Tensor) -> Tensor:
     return (count - before).where(ends, 0)
 
 
-def label_entropy(labels: Tensor) -> float:
-    """Loss in nats of the best model that ignores its input: -(p ln p + (1 - p) ln(1 - p))."""
+def guess_loss(labels: Tensor, pos_weight: float = 1.0) -> float:
+    """Unweighted loss in nats of the model that ignores its input and has the least weighted loss.
+
+    Without a weight this is the label entropy, -(p ln p + (1 - p) ln(1 - p)). With one, such a
+    model says w p / (w p + 1 - p) of every row.
+    """
     share = labels.double().mean().item()
-    return -sum(p * math.log(p) for p in (share, 1 - share) if p > 0)
+    said = pos_weight * share / (pos_weight * share + 1 - share)
+    return -sum(p * math.log(q) for p, q in ((share, said), (1 - share, 1 - said)) if p > 0)

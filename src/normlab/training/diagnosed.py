@@ -16,5 +16,6 @@ def diagnosed(
     result: Result, start: Start, model: Classifier, data: TableDataModule, folder: RunFolder
 ) -> Result:
     """The result of a finished run with its entry "diagnosis"."""
-    diagnosis = conclude(start, model, data, folder.all_curves(), result.train["loss"])
+    final, guess = result.train["loss"], result.guess_loss
+    diagnosis = conclude(start, model, data, folder.all_curves(), final, guess)
     return replace(result, diagnosis=diagnosis)

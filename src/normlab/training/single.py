@@ -55,6 +55,7 @@ def train(
             data,
             epochs=epochs,
             seconds=seconds,
+            pos_weight=model.hparams["pos_weight"],
             checkpoint=BEST if kept and not never_good(model, epochs) else None,
         )
         result = replace(result, diverged=model.diverged)

@@ -14,7 +14,7 @@ from normlab.data.schema import Schema
 from normlab.diagnosis.text import diagnosis_text
 from normlab.insight.markdown import marked, pipes
 from normlab.insight.pictures.inputs import Inputs, inputs_of
-from normlab.model.metrics import METRICS, label_entropy
+from normlab.model.metrics import METRICS, guess_loss
 from normlab.model.network import Network
 from normlab.training.result import Result
 
@@ -56,7 +56,7 @@ def _data(data: TableDataModule) -> str:
             share = f"{positive / len(labels):.1%}"
             parts.append([name, f"{len(labels):,}", f"{len(labels) - positive:,}",
                           f"{positive:,}", share])  # fmt: skip
-    entropy = label_entropy(data.train_labels)
+    entropy = guess_loss(data.train_labels)
     lines = [
         f"**{marked(table.source)}**: {rows:,} rows x {columns:,}; {classes[0]} is class 0, "
         f"{classes[1]} is class 1",
@@ -154,7 +154,7 @@ def _result(result: Result, best_epoch: int) -> str:
         f"The weights of epoch {best_epoch:,} of {result.epochs:,}"
         + (", the best on the validation rows" if result.val is not None else ""),
         pipes(["part", *METRICS], rows),
-        f"label entropy {result.label_entropy:.4f}, the loss of a guess without inputs",
+        result.guess_in_words,
     ]
     if result.threshold is not None:
         roots = ", ".join(f"{root:.4g}" for root in result.threshold)

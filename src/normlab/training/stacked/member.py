@@ -143,6 +143,7 @@ class Member:
             self.data,
             epochs=self.epochs,
             seconds=seconds,
+            pos_weight=self.classifier.hparams["pos_weight"],
             checkpoint=BEST if kept else None,
         )
         self.result = replace(result, diverged=self.classifier.diverged)

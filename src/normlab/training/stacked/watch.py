@@ -31,7 +31,7 @@ class StackedWatch:
         network = members[0].classifier.network
         self._names = names_of(network)
         self._probe = Probe(copy.deepcopy(network).to("meta").eval())
-        self._entropies = torch.tensor([watch.entropy for watch in known], dtype=torch.float64)
+        self._guesses = torch.tensor([watch.guess for watch in known], dtype=torch.float64)
         index = data.index["train"]
         self._index = index[:, sample_positions(index.shape[1], SAMPLE)]
         self._data = data
@@ -47,7 +47,7 @@ class StackedWatch:
         """
         if not is_due(epoch, self._every_n_epochs, max_epochs):
             return [], losses.new_empty((len(losses), 0))
-        skills = 1 - losses / self._entropies
+        skills = 1 - losses / self._guesses
         norms, lost = self._look(stack)
         values = [skills[:, None], lost.cpu().double(), norms.cpu().double()]
         return self._names, torch.cat(values, 1)
@@ -76,4 +76,4 @@ class StackedWatch:
     def keep(self, runs: Tensor) -> None:
         """Drops all runs but these."""
         runs = runs.to(self._index.device)
-        self._index, self._entropies = self._index[runs], self._entropies[runs]
+        self._index, self._guesses = self._index[runs], self._guesses[runs]
