@@ -216,7 +216,7 @@ def execute(prepared: Prepared) -> Result:
     result = train(data, model, trainer, resumed)
     if prepared.writes:
         if start is not None:
-            result = diagnosed(result, start, model, data, folder)
+            result = diagnosed(result, start, model, data, folder, settings)
         folder.write_result(result.to_dict())
         conclude(folder, model.network, data, result, model.best.epoch, prepared.draws)
         print(summary(result, folder.path), flush=True)

@@ -117,7 +117,8 @@ def _members(runs: Sequence[Run], resumed: StackPoint | None, rows: Sequence[int
             folder.cut(resumed.lengths(rows[i]), resumed.epochs)
         data = make_data(run.settings, table)
         kept = run.settings.trainer.enable_checkpointing
-        members.append(Member(make_classifier(run.settings, data), data, folder, kept))
+        classifier = make_classifier(run.settings, data)
+        members.append(Member(classifier, data, folder, kept, settings=run.settings))
     return members
 
 
@@ -154,7 +155,7 @@ def measure_trained(runs: Sequence[Run], points: Mapping[int, ResumePoint]) -> d
             point.check_model(classifier)
             folder = RunFolder(runs[i].folder)
             folder.cut(point.lengths, point.epochs)  # events of a result that was not written
-            member = Member(classifier, data, folder)
+            member = Member(classifier, data, folder, settings=settings)
             if settings.diagnosis.enabled:
                 (member.start,) = measure_starts([classifier.network], [data])
             member.take(point)

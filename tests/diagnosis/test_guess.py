@@ -32,7 +32,7 @@ def rare(tmp_path: Path) -> None:
 
 
 def check(folder: Path) -> None:
-    """The net that weighs both classes alike loses to the base rate, and has learnt all the same."""
+    """The net that weighs both classes alike loses to the base rate, and has learnt nonetheless."""
     result = json.loads((folder / "result.json").read_text())
     guess = result["guess_loss"]
     assert guess == pytest.approx(math.log(2), abs=1e-9)  # it says one half of every row

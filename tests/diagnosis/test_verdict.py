@@ -124,6 +124,39 @@ def test_the_way_out_of_being_stuck() -> None:
     assert "model/scheduler=none, for the rate has decayed" in found.way_out
 
 
+def test_a_loss_far_above_a_guesss_is_not_of_rows_learnt_by_heart() -> None:
+    """Raw rows: both losses jump, by chance the one down and the other up."""
+    jumps = 1e4 * (1.6 - 0.6 * T) * (1 + 0.4 * np.sin(np.arange(200)))
+    scale = {"inputs": "'b' has a scale of 1e5", "remedies": ("normalization=standardize",)}
+    for val in ((), 1e4 * (0.5 + T)):
+        found = judge(case(jumps, val, final=400.0, n_val=9, **scale))
+        assert found.name == "diverged"
+        assert "'b' has a scale of 1e5" in found.reason
+        assert found.way_out[0] == "normalization=standardize"
+        assert found.way_out[-1].startswith("a smaller rate")
+    assert verdict(jumps / 1e4 + H, 0.5 + T, n_val=100) != "overfitting"
+    steady = judge(case(30 * np.exp(-3 * T), final=1.6, **scale))
+    assert steady.name == "still falling"
+    assert steady.way_out[0] == "normalization=standardize"
+
+
+def test_no_step_is_one_in_force() -> None:
+    by_heart, rising = 0.65 - 0.6 * T**0.3, 0.4 + 0.3 * T
+    told = " ".join(judge(case(by_heart, rising, n_val=200)).way_out)
+    for step in ("early_stopping.patience=10", "(model.hidden)", "model.weight_decay above 0"):
+        assert step in told
+    more = {"patience": 50, "hidden": (), "weight_decay": 0.1}
+    told = " ".join(judge(case(by_heart, rising, n_val=200, **more)).way_out)
+    assert "patience" not in told
+    assert "(model.hidden)" not in told
+    assert "a larger model.weight_decay" in told
+    falling = 0.65 - 0.4 * T
+    assert "trainer.max_epochs=600" in judge(case(falling, max_epochs=200)).way_out
+    stopped = judge(case(falling, max_epochs=5_000, patience=7)).way_out
+    assert stopped[0] == "early_stopping.patience=21"
+    assert not any("max_epochs" in step for step in stopped)
+
+
 def test_one_border_for_the_verdict_and_the_report() -> None:
     for loss in (0.97 * H, 0.979 * H, 0.981 * H, H, math.inf, math.nan):
         assert learnt_nothing(loss, H) == (not loss < 0.98 * H)
@@ -235,6 +268,36 @@ def test_raw_heart_rates_are_told_of_before_and_after(train: Train) -> None:
     assert "WARNING" not in tidy.out
     assert "stuck" not in tidy.out
     assert diagnosis_of(tidy.cwd / "tidy")["warning"] is None
+
+
+def test_raw_scales_are_told_of_and_not_called_overfitting(train: Train, tmp_path: Path) -> None:
+    """Salaries of a million beside ages: a loss in the thousands, which jumps."""
+    random = np.random.default_rng(1)
+    ages, labels = random.uniform(40, 60, 60), np.arange(60) % 2
+    pay = random.normal(1.5e6, 2e5, 60).round() + 2e5 * labels
+    lines = [f"{a:.2f},{p:.0f},{y}" for a, p, y in zip(ages, pay, labels, strict=True)]
+    (tmp_path / "pay.csv").write_text("\n".join(["age,pay,label", *lines]))
+    (tmp_path / "one.csv").write_text(
+        "\n".join(
+            ["pay,label", *(f"{p - 1.6e6:.0f},{y}" for p, y in zip(pay, labels, strict=True))]
+        )
+    )
+    common = ("data=csv", "data.target=label", "trainer.max_epochs=40", *QUIET)
+    for seed in range(3):
+        for name in ("pay", "one"):  # the second is of one column, around 0: no warning at first
+            raw = train(*common, f"data.path={name}.csv", "normalization=none", f"seed={seed}",
+                        f"hydra.run.dir={name}{seed}")  # fmt: skip
+            assert raw.status == 0, raw.err
+            found = diagnosis_of(tmp_path / f"{name}{seed}")
+            assert found["verdict"] in ("diverged", "still falling"), found
+            assert found["way_out"][0] == "normalization=standardize"
+            assert "'pay'" in found["reason"]
+    tidy = train(*common, "data.path=pay.csv", "hydra.run.dir=tidy",
+                 "early_stopping.patience=3", "model.lr=0.3")  # fmt: skip
+    assert tidy.status == 0, tidy.err
+    told = " ".join(diagnosis_of(tmp_path / "tidy")["way_out"])
+    assert "normalization=standardize" not in told
+    assert "patience=10" not in told
 
 
 def test_switched_off(train: Train) -> None:

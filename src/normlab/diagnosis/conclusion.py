@@ -7,12 +7,13 @@ from typing import Any
 
 from torch import nn
 
+from normlab.config import Settings
 from normlab.data.module import TableDataModule
 from normlab.diagnosis.curves import Curves
 from normlab.diagnosis.start import Start
 from normlab.diagnosis.tags import GRADIENT_NORM, UNITS
 from normlab.diagnosis.verdict import Case, Verdict, judge
-from normlab.diagnosis.warning import findings, remedies, warning
+from normlab.diagnosis.warning import findings, oversized, remedies, warning
 from normlab.model.classifier import Classifier
 
 
@@ -28,6 +29,7 @@ def conclude(
     curves: Curves,
     final: float,
     guess: float,
+    settings: Settings,
 ) -> dict[str, Any]:
     """Verdict, start and the last values of what was watched, as plain values.
 
@@ -35,8 +37,9 @@ def conclude(
         curves: of all epochs.
         final: training loss of the weights that are kept.
         guess: loss of the best model that ignores its input.
+        settings: those in force are no advice.
     """
-    verdict = _verdict(start, model, data, curves, final, guess)
+    verdict = _verdict(start, model, data, curves, final, guess, settings)
     return {
         "verdict": verdict.name,
         "reason": verdict.reason,
@@ -54,8 +57,9 @@ def _verdict(
     curves: Curves,
     final: float,
     guess: float,
+    settings: Settings,
 ) -> Verdict:
-    found = findings(start)
+    found = findings(start) or oversized(start)
     watched = curves.watched
     return judge(
         Case(
@@ -66,6 +70,10 @@ def _verdict(
             n_val=len(data.split.val),
             lr=float(model.hparams["lr"]),
             rates=curves.rates,
+            hidden=model.network.hidden,
+            weight_decay=float(model.hparams["weight_decay"]),
+            max_epochs=settings.trainer.max_epochs,
+            patience=settings.early_stopping.patience,
             remedies=remedies(*_in_use(model)) if found else (),
             inputs=" and ".join(found),
             lost=max((v for tag, v in watched.items() if tag.startswith(UNITS)), default=0.0),

@@ -54,10 +54,11 @@ def explanation(
     rows = rows.to(next(network.parameters()))
     numbers = rows if network.encoder is None else network.encoder(rows)[0]
     seen = float(network.normalizer(numbers).abs().max()) if numbers.shape[1] else 0.0
+    nearer = "quantile" if network.normalizer.name == "standardize" else "standardize"
     if seen > LARGE and isinstance(network.batchnorm, nn.Identity):
         cause = (
             f"inputs as large as {seen:.3g} reach the first layer: choose a "
-            "normalization that brings them near 1, such as normalization=standardize"
+            f"normalization that brings them near 1, such as normalization={nearer}"
         )
     else:
         cause = f"the learning rate is too high: lower model.lr={lr:g}"

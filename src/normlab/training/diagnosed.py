@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from normlab.config import Settings
 from normlab.data.module import TableDataModule
 from normlab.diagnosis.conclusion import conclude
 from normlab.diagnosis.start import Start
@@ -13,9 +14,14 @@ from normlab.training.run_folder import RunFolder
 
 
 def diagnosed(
-    result: Result, start: Start, model: Classifier, data: TableDataModule, folder: RunFolder
+    result: Result,
+    start: Start,
+    model: Classifier,
+    data: TableDataModule,
+    folder: RunFolder,
+    settings: Settings,
 ) -> Result:
     """The result of a finished run with its entry "diagnosis"."""
     final, guess = result.train["loss"], result.guess_loss
-    diagnosis = conclude(start, model, data, folder.all_curves(), final, guess)
+    diagnosis = conclude(start, model, data, folder.all_curves(), final, guess, settings)
     return replace(result, diagnosis=diagnosis)

@@ -96,7 +96,7 @@ def train_alone(settings: Settings, path: Path) -> Path:
     model = make_classifier(settings, data)
     write_start(folder, settings, table)
     start = examine(model, data)
-    result = diagnosed(train(data, model, trainer), start, model, data, folder)
+    result = diagnosed(train(data, model, trainer), start, model, data, folder, settings)
     folder.write_result(result.to_dict())
     return path
 

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from torch import Tensor
 
+from normlab.config import Settings
 from normlab.data.module import TableDataModule
 from normlab.diagnosis.start import Start
 from normlab.model.checkpoint import PREFIX, describe, weights_checkpoint
@@ -34,6 +35,7 @@ class Member:
         folder: None leaves no files.
         keep_checkpoints: whether best.ckpt and last.ckpt are written.
         schedule: the learning rate of each epoch, and after the last one.
+        settings: as they were asked for, where they are known.
         start: what it starts from; None where the diagnosis is switched off.
         result: None until it has left the stack.
         seconds: its share of the time that the stack had taken when it left.
@@ -44,6 +46,7 @@ class Member:
     folder: RunFolder | None = None
     keep_checkpoints: bool = True
     schedule: list[float] = field(default_factory=list)
+    settings: Settings | None = None
     start: Start | None = None
     epochs: int = 0
     result: Result | None = None
@@ -150,9 +153,9 @@ class Member:
         if self.result.diverged is not None:
             name = "a run" if self.folder is None else self.folder.path.name
             log.warning(f"{name}: {self.result.diverged}")
-        if self.folder is not None and self.start is not None:
+        if self.folder is not None and self.start is not None and self.settings is not None:
             self.result = diagnosed(
-                self.result, self.start, self.classifier, self.data, self.folder
+                self.result, self.start, self.classifier, self.data, self.folder, self.settings
             )
         if self.folder is not None:
             self.folder.write_result(self.result.to_dict())
