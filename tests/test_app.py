@@ -241,6 +241,7 @@ def test_what_a_search_minimizes() -> None:
     assert app.objective({"train": train_part, "val": val_part}) == 0.25
     assert app.objective({"train": train_part, "val": None}) == 0.5
     assert app.objective({"train": train_part, "val": {"loss": None}}) == math.inf  # was nan
+    assert app.objective({"train": train_part, "val": {"loss": math.nan}}) == math.inf
 
 
 def test_a_files_digest_and_name_are_noted(train: Train, tmp_path: Path) -> None:

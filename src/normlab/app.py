@@ -239,6 +239,9 @@ def write_start(folder: RunFolder, settings: Settings, table: Table) -> None:
 
 
 def objective(result: dict[str, Any]) -> float:
-    """What a search over settings minimizes, from the content of result.json."""
+    """What a search over settings minimizes, from the content of result.json.
+
+    A loss that is no number is worse than all others; result.json writes it as null.
+    """
     loss = (result["val"] or result["train"])["loss"]
-    return math.inf if loss is None else loss
+    return math.inf if loss is None or math.isnan(loss) else loss

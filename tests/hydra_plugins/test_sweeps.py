@@ -448,3 +448,27 @@ def test_a_search_by_optuna(train: Train, tmp_path: Path) -> None:
     assert found["best_params"]["normalization"] == best["normalization"]["name"]
     assert len({one["model"]["lr"] for one in settings}) == 5
     assert not any(math.isnan(loss) for loss in losses)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the plugin's and of Optuna's own
+def test_a_search_goes_on_past_trials_that_diverge(train: Train, tmp_path: Path) -> None:
+    """They are the worst, to the sampler as well, which draws at random but ten times."""
+    if importlib.util.find_spec("hydra_plugins.hydra_optuna_sweeper") is None:
+        pytest.skip("hydra-optuna-sweeper is not installed")
+    ended = train(
+        *SMALL,
+        "hydra/sweeper=search",
+        "hydra.sweeper.n_trials=14",
+        "hydra.sweeper.n_jobs=7",
+        "model.lr=choice(0.01, 1e30, 1e35)",
+        "model.optimizer=sgd",
+    )
+    assert ended.status == 0, ended.err
+    losses = [
+        numbers((tmp_path / f"sweep/{num}/result.json").read_text())["val"]["loss"]
+        for num in range(14)
+    ]
+    found = yaml.safe_load((tmp_path / "sweep/optimization_results.yaml").read_text())
+    assert None in losses[:7]  # not a number, in JSON
+    assert found["best_value"] == pytest.approx(min(one for one in losses if one is not None))
+    assert found["best_params"]["model.lr"] == 0.01

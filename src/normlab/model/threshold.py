@@ -30,7 +30,10 @@ def decision_thresholds(network: Network, rows: Tensor) -> list[float] | None:
         return None
     exact = Network.from_settings(network.settings()).double().eval()
     exact.load_state_dict(network.state_dict())
-    values = rows.cpu().double().ravel().unique()
+    values = rows.cpu().double().ravel()
+    values = values[~values.isnan()].unique()
+    if not len(values):
+        return []
     grid = torch.linspace(values[0], values[-1], GRID, dtype=torch.float64)
     grid = torch.cat([grid, values]).unique()
     logits = exact(grid[:, None])
