@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
+from matplotlib.text import Annotation
 
 from normlab.errors import UserError
 from normlab.insight.figures import figures
@@ -234,6 +236,33 @@ def test_diverged_runs_lose_and_are_shown(sweep_dir: Path, add_run: AddRun) -> N
     result = report(sweep_dir)
     assert "normalization=none won" in result.text
     assert "inf" in result.text
+
+
+def test_a_diverged_cell_is_told_from_one_that_was_not_run(
+    sweep_dir: Path, add_run: AddRun
+) -> None:
+    for normalization, lr, loss in (
+        ("none", 0.01, 0.3), ("none", 0.1, float("nan")), ("robust", 0.01, 0.2),
+    ):  # fmt: skip
+        for seed in range(3):
+            add_run(loss, seed, normalization, lr)
+    picture = report(sweep_dir).figures["heat_map"]
+    panel = picture.axes[0]
+    across, down = (
+        [text.get_text() for text in axis.get_ticklabels()] for axis in (panel.xaxis, panel.yaxis)
+    )
+    words = {
+        (down[int(text.xy[1])], across[int(text.xy[0])]): text.get_text()
+        for text in panel.texts
+        if isinstance(text, Annotation)
+    }
+    assert words == {
+        ("none", "0.01"): "0.3", ("none", "0.1"): "diverged", ("robust", "0.01"): "0.2",
+    }  # fmt: skip
+    ((x, y),) = (patch.get_xy() for patch in panel.patches if isinstance(patch, Rectangle))
+    assert (down[int(y)], across[int(x)]) == ("none", "0.1")
+    caption = (sweep_dir / "report.html").read_text().split("Bright is low.")[1]
+    assert "diverged" in caption.split("</figcaption>")[0]
 
 
 def test_the_table_of_runs(sweep_dir: Path, add_run: AddRun) -> None:

@@ -103,13 +103,6 @@ def test_a_model_with_one_answer_has_no_threshold() -> None:
     assert decision_thresholds(logistic("none", 0.0, 1.0), heart_rates()) == []
 
 
-def test_a_missing_value_counts_for_nothing() -> None:
-    rows = torch.cat([torch.tensor([[math.nan]]), heart_rates(), torch.tensor([[math.nan]])])
-    network = logistic("standardize")
-    assert decision_thresholds(network, rows) == decision_thresholds(network, heart_rates())
-    assert decision_thresholds(network, torch.full((3, 1), math.nan)) == []
-
-
 def test_no_root_is_sought_beyond_the_rows() -> None:
     """1 bpm above the largest row the model would change its mind, but it has seen none there."""
     beyond = float(X.max()) + 1
