@@ -233,17 +233,29 @@ def test_a_header_that_counts_is_no_row(
         np.testing.assert_allclose(found.to_numpy(), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("header", "n_rows", "firsts"),
+    [
+        ("0,1", N_ROWS, ["0,0", "0,5", "1.5,0"]),  # a model of the one column "0"
+        ("0,1,2", N_ROWS, ["0,0,1", "0,5,1"]),
+        ("0,2,1", N_ROWS + 1, ["1,0", "1,0,2"]),  # that is a row
+    ],
+)
 def test_rows_without_a_header_stay_rows(
-    trained: Callable[..., Path], run_command: Callable[..., str], tmp_path: Path
+    trained: Callable[..., Path],
+    run_command: Callable[..., str],
+    tmp_path: Path,
+    header: str,
+    n_rows: int,
+    firsts: list[str],
 ) -> None:
     """Also where the model's own columns were counted by a header, or by none."""
-    rows = [[a, b, int(label == "b")] for a, b, label in numbers()]
-    for name, header in (("headed", "0,1,2"), ("bare", "0,2,1")):
-        path = write(tmp_path / f"{name}.csv", header, rows)
-        n_rows = N_ROWS + (name == "bare")
-        assert run_command("inspect", path).startswith(f"{name}.csv: {n_rows} rows")
-        run = trained(path, "data.target=2", name=name)
-        for first in ("0,0", "1.5,0", "0,5"):
-            new = write(tmp_path / "new.csv", first, [row[:2] for row in rows[:3]])
-            run_command("predict", run, new, "-o", tmp_path / "out.csv", "--force")
-            assert len(read(tmp_path / "out.csv")) == 4
+    n_inputs = header.count(",")
+    rows = [[*row[:n_inputs], int(row[-1] == "b")] for row in numbers()]
+    path = write(tmp_path / "t.csv", header, rows)
+    assert run_command("inspect", path).startswith(f"t.csv: {n_rows} rows")
+    run = trained(path, f"data.target={n_inputs}")
+    for first in firsts:
+        new = write(tmp_path / "new.csv", first, [row[: first.count(",") + 1] for row in rows[:3]])
+        run_command("predict", run, new, "-o", tmp_path / "out.csv", "--force")
+        assert len(read(tmp_path / "out.csv")) == 4, first
