@@ -23,6 +23,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from fork_server import ForkServer
+from normlab.cli import main
 from normlab.config import Settings
 from normlab.data.schema import Schema
 from normlab.data.table import Table
@@ -166,6 +167,20 @@ def train(
         status = run_door(*arguments)
         captured = capfd.readouterr()
         return Ended(status, captured.out, captured.err, cwd)
+
+    return run
+
+
+@pytest.fixture
+def run_command(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """`normlab ARGUMENTS`: what it prints, on standard error where it fails."""
+
+    def run(*arguments: object, status: int = 0) -> str:
+        capfd.readouterr()
+        ended = main([*map(str, arguments)])
+        said = capfd.readouterr()
+        assert ended == status, said.err
+        return said.err if status else said.out
 
     return run
 

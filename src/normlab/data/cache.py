@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 CHUNK = 2**22  # bytes
-VERSION = 1  # of what a folder holds: another one is made anew
+VERSION = 2  # of what a folder holds: another one is made anew
 
 
 def cached_table(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,11 @@ class ResumePoint:
         Raises:
             UserError: saying what differs.
         """
-        here, there = describe(model.network, model.schema), self.checkpoint["normlab"]
+        # How the file was written is no matter of the model's; checkpoints did not always say it.
+        schema = replace(model.schema, written=None)
+        here, there = describe(model.network, schema), copy.deepcopy(self.checkpoint["normlab"])
+        if isinstance(there.get("schema"), dict):
+            there["schema"].pop("written", None)
         if here != there:
             other = "other columns" if here["schema"] != there.get("schema") else "another network"
             raise UserError(f"{self.path} is a checkpoint of {other} than the run's")
