@@ -16,7 +16,7 @@ import pytest
 from fork_server import QUIET, ForkServer, Started
 
 Train = Callable[..., Any]
-ENDLESS = (QUIET, "trainer.max_epochs=1000000", "data.rows=60", "checkpoint.every_n_seconds=0")
+ENDLESS = (QUIET, "trainer.max_epochs=20000", "data.rows=60", "checkpoint.every_n_seconds=0")
 RUN, SWEEP = ".run.lock", ".sweep.lock"
 
 
@@ -50,7 +50,7 @@ def test_a_runs_folder_is_its_own_until_it_ends(forks: ForkServer, tmp_path: Pat
     started = {path: path.read_bytes() for path in tmp_path.glob("run/.hydra/*")}
     others = [
         forks.run(QUIET, "seed=1", "hydra.run.dir=run", cwd=tmp_path),
-        forks.run("resume=run", "trainer.max_epochs=2000000", cwd=tmp_path),
+        forks.run("resume=run", "trainer.max_epochs=30000", cwd=tmp_path),
     ]
     for other in others:
         assert_refused(other, "run", first)
@@ -109,7 +109,7 @@ def test_a_sweep_does_not_go_on_beside_one_of_its_runs(
     )  # fmt: skip
     assert forks.run(*command, cwd=tmp_path).wait() == 0
     alone = forks.run(
-        "resume=sweep/1", "trainer.max_epochs=1000000", "checkpoint.every_n_seconds=0", cwd=tmp_path
+        "resume=sweep/1", "trainer.max_epochs=20000", "checkpoint.every_n_seconds=0", cwd=tmp_path
     )
     wait_for(tmp_path / f"sweep/1/{RUN}", alone)
     kept = content(tmp_path / "sweep/0")
