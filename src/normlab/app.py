@@ -17,9 +17,11 @@ from normlab.assembly import make_classifier, make_data, make_trainer
 from normlab.config import Settings
 from normlab.data.module import TableDataModule
 from normlab.data.table import Table
+from normlab.defects import set_aside
 from normlab.diagnosis.conclusion import warning_of
 from normlab.diagnosis.start import Start, measure_starts
 from normlab.errors import UserError
+from normlab.folder_lock import holding_job
 from normlab.hydra_folder import discard
 from normlab.insight.pictures.dashboard import conclude, introduce
 from normlab.interruption import Interrupted, how_to_go_on, tell
@@ -29,6 +31,7 @@ from normlab.model.classifier import Classifier
 from normlab.out_of_memory import told_of_memory
 from normlab.processes import is_first
 from normlab.provenance import provenance
+from normlab.same_data import check_same_data
 from normlab.summary import headline, summary
 from normlab.training.checkpoints import Checkpoints
 from normlab.training.diagnosed import diagnosed
@@ -39,7 +42,7 @@ from normlab.training.result import Result
 from normlab.training.resume import ResumePoint
 from normlab.training.run_folder import CONFIG, LAST, RunFolder
 from normlab.training.single import train
-from normlab.unfinished import asked_for, check_same_data, unfinished, write_continuation
+from normlab.unfinished import asked_for, unfinished, write_continuation
 from normlab.validation import check_job, parse_settings
 
 log = logging.getLogger(__name__)
@@ -84,7 +87,7 @@ def run(config: DictConfig) -> float:
 
     Returns:
         The validation loss of the best weights (the training loss where nothing is held out),
-        for sweepers to minimize.
+        for sweepers to minimize; inf where a defect has ended a job of a sweep.
 
     Raises:
         UserError: for settings or data that a job of a sweep cannot be trained on. A run alone
@@ -94,7 +97,15 @@ def run(config: DictConfig) -> float:
     quiet_lightning()
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    of_sweep = hydra.mode == RunMode.MULTIRUN
+    if hydra.mode != RunMode.MULTIRUN:
+        return _run(config, folder, of_sweep=False)
+    with holding_job(folder), set_aside({folder: title_of_job()}):
+        return _run(config, folder, of_sweep=True)
+    return math.inf
+
+
+def _run(config: DictConfig, folder: Path, of_sweep: bool) -> float:
+    hydra = HydraConfig.get()
     writes = True
     resumed = None
     try:
@@ -145,9 +156,13 @@ def refuse(error: UserError, of_sweep: bool) -> NoReturn:
     """Ends a run alone with the message; a sweep says which of its jobs it was."""
     if not of_sweep:
         fail(error)
+    raise UserError(f"{title_of_job()}: {error}") from error
+
+
+def title_of_job() -> str:
+    """A job of a sweep in the user's terms."""
     hydra = HydraConfig.get()
-    overrides = " ".join(hydra.overrides.task)
-    raise UserError(f"job {hydra.job.num} ({overrides}): {error}") from error
+    return f"job {hydra.job.num} ({' '.join(hydra.overrides.task)})"
 
 
 def prepare(

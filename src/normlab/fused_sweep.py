@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Container, Hashable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +18,9 @@ from normlab.app import objective
 from normlab.assembly import lightning_trainer, make_classifier, make_data
 from normlab.cluster import submit
 from normlab.config import Settings
+from normlab.defects import set_aside
 from normlab.errors import UserError
+from normlab.folder_lock import holding_job
 from normlab.loading import load_table, stays_on_disk
 from normlab.sweep_runs import Run, Tables, measure_trained, train_group
 from normlab.training.environment import quiet_lightning
@@ -50,7 +53,7 @@ def train_runs(
         submitit: parameters of the submitit executor.
 
     Returns:
-        Each run's objective (`app.objective`), in order.
+        Each run's objective (`app.objective`), in order; inf for one that a defect has ended.
 
     Raises:
         UserError: where data cannot be trained on, Lightning refuses an argument, or a folder
@@ -81,11 +84,10 @@ def train_runs(
     waiting = [i for i in range(len(runs)) if i not in outcomes]
     if left.stacked:
         log.info(f"{len(left.stacked)} runs go on where they were ended")
-    groups = [
-        part
-        for group in _groups(runs, waiting, apart=left.own)
-        for part in _parts(runs, group, max_runs)
-    ]
+    groups: list[list[int]] = []
+    for group in _groups(runs, waiting, apart=left.own):
+        with set_aside(_titles(runs, group)):
+            groups += _parts(runs, group, max_runs)
     epochs = sum(runs[i].settings.trainer.max_epochs for i in waiting)
     shown = any(runs[i].settings.trainer.enable_progress_bar for i in waiting)
     with bar(epochs, " epochs", not shown) as progress, logging_redirect_tqdm():
@@ -99,7 +101,7 @@ def train_runs(
                 log.info(f"{runs[i].name} alone: {reason}")
                 outcomes[i] = alone(i)
                 progress.update(runs[i].settings.trainer.max_epochs)
-    return [outcomes[i] for i in range(len(runs))]
+    return [outcomes.get(i, math.inf) for i in range(len(runs))]
 
 
 def _train_stacks(
@@ -116,10 +118,21 @@ def _train_stacks(
         if executor == "local":
             yield group, train_group([runs[i] for i in group], progress)
     if executor == "submitit":
-        jobs = submit(train_group, [[runs[i] for i in group] for group in groups], submitit)
+        jobs = submit(_train_elsewhere, [[runs[i] for i in group] for group in groups], submitit)
         for group, job in zip(groups, jobs, strict=True):
-            yield group, job.result()
+            with set_aside(_titles(runs, group)):
+                yield group, job.result()
             progress.update(len(group) * runs[group[0]].settings.trainer.max_epochs)
+
+
+def _train_elsewhere(runs: Sequence[Run]) -> list[float]:
+    """`train_group` in a process of its own, which may outlive this one."""
+    with holding_job(runs[0].folder):
+        return train_group(runs)
+
+
+def _titles(runs: Sequence[Run], group: Sequence[int]) -> dict[Path, str]:
+    return {runs[i].folder: runs[i].title for i in group}
 
 
 def _groups(
@@ -135,12 +148,13 @@ def _groups(
     for i in waiting:
         run = runs[i]
         try:
-            split = make_data(run.settings, tables.load(run.settings)).split
+            with set_aside({run.folder: run.title}):
+                split = make_data(run.settings, tables.load(run.settings)).split
+                sizes = (len(split.train), len(split.val), len(split.test))
+                origin = i if i in apart else run.stack
+                groups.setdefault((stacking_key(run.settings), sizes, origin), []).append(i)
         except UserError as error:
             raise UserError(f"{run.name}: {error}") from error
-        sizes = (len(split.train), len(split.val), len(split.test))
-        origin = i if i in apart else run.stack
-        groups.setdefault((stacking_key(run.settings), sizes, origin), []).append(i)
     return list(groups.values())
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from normlab.errors import UserError
-from normlab.hydra_folder import remove_unused
+from normlab.folder_lock import let_go
 from normlab.interruption import catch_signals
 from normlab.out_of_memory import told_of_memory
 from normlab.processes import is_echo
@@ -68,7 +68,7 @@ def front_door() -> Iterator[None]:
         fail(UserError(f"{error.filename or 'the disk'}: {error.strerror}"))
     finally:
         if not _folder_has_vanished():
-            remove_unused()
+            let_go()
 
 
 def _folder_has_vanished() -> bool:

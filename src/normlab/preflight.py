@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from normlab.continuing import check_continuation
 from normlab.errors import UserError
-from normlab.hydra_folder import note
+from normlab.folder_lock import hold_run, hold_sweep
 from normlab.messages import fail
 from normlab.processes import by_torchrun, is_first
 from normlab.quoting import hydra_literal, shell_quoted
@@ -31,13 +31,16 @@ class Preflight(Callback):
             settings = parse_settings(without_hydra(config))
             if not is_first(settings.trainer):
                 withhold_folder(config)
-            elif settings.ckpt_path is not None:
-                check_continuation(Path(config.hydra.run.dir), settings)
-                keep_record(config)
-            elif names_folder(config, "hydra.run.dir"):
-                refuse_occupied(Path(config.hydra.run.dir))
-            else:
+                return
+            if not names_folder(config, "hydra.run.dir"):
                 own_folder(config, "run")
+            folder = Path(config.hydra.run.dir)
+            hold_run(folder)
+            if settings.ckpt_path is not None:
+                check_continuation(folder, settings)
+                keep_record(config)
+            else:
+                refuse_occupied(folder)
         except UserError as error:
             fail(error)
         except OmegaConfBaseException as error:  # hydra.run.dir=${...} that leads nowhere
@@ -55,8 +58,11 @@ class Preflight(Callback):
         try:
             if not names_folder(config, "hydra.sweep.dir"):
                 own_folder(config, "sweep")
+            hold_sweep(Path(config.hydra.sweep.dir))
         except UserError as error:
             fail(error)
+        except OmegaConfBaseException as error:
+            fail(UserError(f"{error.full_key}: {str(error).splitlines()[0]}"))
 
 
 def names_folder(config: DictConfig, key: str) -> bool:
@@ -88,7 +94,6 @@ def own_folder(config: DictConfig, kind: str) -> None:
             folder = named.with_name(f"{named.name}_{number}")
         except OSError as error:
             raise UserError(f"Cannot make {folder}: {error.strerror}") from error
-    note(folder)
     if folder != named:
         with read_write(config), open_dict(config):
             config.hydra[kind].dir = str(folder)

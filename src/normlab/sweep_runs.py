@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,12 @@ from normlab.assembly import lightning_trainer, make_classifier, make_data
 from normlab.config import Settings
 from normlab.config.data import DataSettings
 from normlab.data.table import Table
+from normlab.defects import set_aside
 from normlab.diagnosis.conclusion import warning_of
 from normlab.diagnosis.start import measure_starts
 from normlab.diagnosis.verdict import counted
 from normlab.diagnosis.warning import summed_up
+from normlab.errors import UserError
 from normlab.insight.pictures.dashboard import conclude
 from normlab.loading import load_table
 from normlab.training.environment import choose_threads
@@ -41,6 +44,7 @@ class Run:
         name: for messages.
         prepare: makes the folder and writes what belongs there before training.
         stack: the checkpoint of the stack that it goes on in; None at its beginning.
+        overrides: as they stand on the command line.
     """
 
     settings: Settings
@@ -48,19 +52,39 @@ class Run:
     name: str
     prepare: Callable[[], None]
     stack: Path | None = None
+    overrides: Sequence[str] = ()
+
+    @property
+    def title(self) -> str:
+        """The run in the user's terms."""
+        return f"{self.name} ({' '.join(self.overrides)})"
 
 
 def train_group(runs: Sequence[Run], progress: tqdm | None = None) -> list[float]:
-    """Trains runs of one shape as one, into their folders; returns their objectives."""
-    settings = runs[0].settings
+    """Trains runs of one shape as one, into their folders.
+
+    Returns:
+        Their objectives; inf for a run that a defect has ended.
+    """
     resumed = None if runs[0].stack is None else StackPoint.read(runs[0].stack)
+    prepared = _prepared(runs, resumed)
+    outcomes: dict[Path, float] = {}
+    if prepared:
+        with set_aside({run.folder: run.title for run, _ in prepared}):
+            outcomes = _train(prepared, resumed, progress)
+    return [outcomes.get(run.folder, math.inf) for run in runs]
+
+
+def _train(
+    prepared: Sequence[tuple[Run, Member]], resumed: StackPoint | None, progress: tqdm | None
+) -> dict[Path, float]:
+    """Trains what is prepared; returns the objectives by folder."""
+    runs, members = zip(*prepared, strict=True)
+    settings = runs[0].settings
     rows = [] if resumed is None else resumed.rows([run.folder for run in runs])
-    members = _members(runs, resumed, rows)
     n_rows = len(members[0].data.split.train)
     rows_in_a_step = min(settings.data.batch_size or n_rows, n_rows)
     choose_threads(len(members) * rows_in_a_step, settings.model.hidden)
-    if settings.diagnosis.enabled:
-        examine(members, [run.name for run in runs])
     callbacks: list[Callback] = []
     if progress is not None:
         callbacks.append(SweepProgress(progress, len(members)))
@@ -83,8 +107,11 @@ def train_group(runs: Sequence[Run], progress: tqdm | None = None) -> list[float
     for run, member, result in zip(runs, members, results, strict=True):
         if run.settings.figures.of(sweep=True) and member.folder is not None:
             network, best_epoch = member.classifier.network, member.classifier.best.epoch
-            conclude(member.folder, network, member.data, result, best_epoch, draws=True)
-    return [objective(result.to_dict()) for result in results]
+            with set_aside({run.folder: run.title}):
+                conclude(member.folder, network, member.data, result, best_epoch, draws=True)
+    return {
+        run.folder: objective(result.to_dict()) for run, result in zip(runs, results, strict=True)
+    }
 
 
 def examine(members: Sequence[Member], names: Sequence[str]) -> None:
@@ -102,24 +129,45 @@ def examine(members: Sequence[Member], names: Sequence[str]) -> None:
         log.warning(f"{members[0].data.table.source}: {said}")
 
 
-def _members(runs: Sequence[Run], resumed: StackPoint | None, rows: Sequence[int]) -> list[Member]:
-    """The runs with their data, their folders ready to be written to."""
+def _prepared(runs: Sequence[Run], resumed: StackPoint | None) -> list[tuple[Run, Member]]:
+    """The runs that can start, with their data, their folders ready to be written to."""
     tables = Tables()
-    members = []
-    for i, run in enumerate(runs):
-        table = tables.load(run.settings)
-        folder = RunFolder(run.folder)
-        if resumed is None:
-            run.prepare()
-            clear(run.folder)
-            write_start(folder, run.settings, table)
-        else:
-            folder.cut(resumed.lengths(rows[i]), resumed.epochs)
-        data = make_data(run.settings, table)
-        kept = run.settings.trainer.enable_checkpointing
-        classifier = make_classifier(run.settings, data)
-        members.append(Member(classifier, data, folder, kept, settings=run.settings))
-    return members
+    rows = [None] * len(runs) if resumed is None else resumed.rows([run.folder for run in runs])
+    prepared = []
+    for run, row in zip(runs, rows, strict=True):
+        with set_aside({run.folder: run.title}):
+            table = tables.load(run.settings)
+            folder = RunFolder(run.folder)
+            if resumed is None or row is None:
+                run.prepare()
+                clear(run.folder)
+                write_start(folder, run.settings, table)
+            else:
+                folder.cut(resumed.lengths(row), resumed.epochs)
+            data = make_data(run.settings, table)
+            kept = run.settings.trainer.enable_checkpointing
+            classifier = make_classifier(run.settings, data)
+            member = Member(classifier, data, folder, kept, settings=run.settings)
+            prepared.append((run, member))
+    if prepared and runs[0].settings.diagnosis.enabled:
+        return _examined(prepared)
+    return prepared
+
+
+def _examined(prepared: Sequence[tuple[Run, Member]]) -> list[tuple[Run, Member]]:
+    """Those whose start can be measured; where not all at once, each by itself."""
+    try:
+        examine([member for _, member in prepared], [run.name for run, _ in prepared])
+    except UserError:
+        raise
+    except Exception:
+        examined = []
+        for run, member in prepared:
+            with set_aside({run.folder: run.title}):
+                examine([member], [run.name])
+                examined.append((run, member))
+        return examined
+    return list(prepared)
 
 
 class Tables:
@@ -149,7 +197,9 @@ def measure_trained(runs: Sequence[Run], points: Mapping[int, ResumePoint]) -> d
     outcomes: dict[int, float] = {}
     for i, point in points.items():
         settings = runs[i].settings
-        if point.complete(settings.trainer.max_epochs):
+        if not point.complete(settings.trainer.max_epochs):
+            continue
+        with set_aside({runs[i].folder: runs[i].title}):
             data = make_data(settings, tables.load(settings))
             classifier = make_classifier(settings, data)
             point.check_model(classifier)

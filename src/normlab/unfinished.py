@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,11 +9,10 @@ from pathlib import Path
 
 from normlab.config import Settings
 from normlab.continuing import check_continuation, read_config, refuse_changes
-from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.training.leftovers import clear
 from normlab.training.resume import ResumePoint
-from normlab.training.run_folder import LAST, PROVENANCE, RESULT, STACK, RunFolder
+from normlab.training.run_folder import LAST, RESULT, STACK, RunFolder
 from normlab.training.stacked.resume import StackPoint
 
 log = logging.getLogger(__name__)
@@ -50,23 +48,6 @@ def asked_for(settings: Settings, writes: bool) -> ResumePoint | None:
     resumed = ResumePoint.read(path)
     resumed.check_epochs(settings.trainer.max_epochs, (folder / RESULT).exists())
     return resumed
-
-
-def check_same_data(folder: Path, table: Table) -> None:
-    """Refuses to go on where the data file has changed.
-
-    Raises:
-        UserError: naming the file.
-    """
-    try:
-        before = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["data_sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # the checkpoint's own columns are compared all the same
-    if before != table.sha256:
-        raise UserError(
-            f"{table.source} is not the file that {folder} was trained on: its SHA-256 is "
-            f"{table.sha256} and was {before}"
-        )
 
 
 def write_continuation(folder: RunFolder, settings: Settings, resumed: ResumePoint) -> None:

@@ -379,6 +379,42 @@ def test_bad_data_of_one_job_stops_the_sweep_before_any_trains(
     assert left == set()
 
 
+@pytest.mark.parametrize("launcher", ["fused", "basic"])
+@pytest.mark.parametrize(
+    ("subdir", "overrides", "folder", "jobs"),
+    [
+        ("${normalization.name}", ["seed=0,1", "normalization=none,center"], "sweep/none",
+         {0: "seed=0 normalization=none", 2: "seed=1 normalization=none"}),
+        (".", ["seed=3,4"], "sweep", {0: "seed=3", 1: "seed=4"}),
+        ("a/../${data.name}", ["data=circles,circles"], "sweep/a/../circles",
+         {0: "data=circles", 1: "data=circles"}),
+    ],
+)  # fmt: skip
+def test_jobs_of_one_folder_are_refused(
+    train: Train,
+    tmp_path: Path,
+    launcher: str,
+    subdir: str,
+    overrides: list[str],
+    folder: str,
+    jobs: dict[int, str],
+) -> None:
+    """They would write over one another's files."""
+    base = [one for one in SMALL if not one.startswith(("data", "hydra.sweep.dir"))]
+    ended = train(
+        *base, *overrides, f"hydra/launcher={launcher}", f"hydra.sweep.subdir='{subdir}'",
+        "hydra.sweep.dir=sweep",
+    )  # fmt: skip
+    assert ended.status == 1
+    (line,) = ended.err.splitlines()
+    assert line.startswith("normlab: ")
+    for num, given in jobs.items():
+        assert re.search(rf"job {num} \([^)]* {given}\)", line)
+    assert f" {folder} " in line
+    assert "hydra.sweep.subdir" in line
+    assert listing(tmp_path) == set()
+
+
 def test_a_strategy_that_starts_the_sweep_anew_is_refused(train: Train, tmp_path: Path) -> None:
     ended = train(*SMALL, "seed=0,1", "trainer.strategy=ddp")
     assert ended.status == 1

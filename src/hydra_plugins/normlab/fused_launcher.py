@@ -16,8 +16,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from hydra_plugins.normlab.jobs import Job, JobComposer
+from normlab.config import Settings
 from normlab.errors import UserError
 from normlab.interruption import Interrupted, tell
+from normlab.same_data import check_same_data_of_sweep
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ class FusedLauncher(Launcher):
         self.task_function = task_function
         self.config = config
         self.composer = JobComposer(hydra_context.config_loader, config)
+        self.launched: list[tuple[Settings, Path]] = []
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -67,10 +70,19 @@ class FusedLauncher(Launcher):
             self.composer.compose(initial_job_idx + i, overrides)
             for i, overrides in enumerate(job_overrides)
         ]
+        self.launched += ((job.settings, job.folder) for job in jobs)
+        check_same_data_of_sweep(self.launched)
         from normlab.fused_sweep import Run, train_runs  # imports torch
 
         runs = [
-            Run(job.settings, job.folder, f"job {job.num}", job.write_hydra_files) for job in jobs
+            Run(
+                job.settings,
+                job.folder,
+                f"job {job.num}",
+                job.write_hydra_files,
+                overrides=job.overrides,
+            )
+            for job in jobs
         ]
         folder = Path(self.config.hydra.sweep.dir)
         try:

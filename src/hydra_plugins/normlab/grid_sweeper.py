@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hydra_plugins.normlab.fused_launcher import FusedLauncher
 from hydra_plugins.normlab.jobs import JobComposer
+from normlab.same_data import check_same_data_of_sweep
 
 
 class GridSweeper(BasicSweeper):
@@ -22,7 +23,8 @@ class GridSweeper(BasicSweeper):
         """Called by Hydra with the overrides of the command line.
 
         Raises:
-            UserError: where a job's settings are bad; the message names the job.
+            UserError: where a job's settings are bad, naming the job, or the sweep goes on with
+                data that have changed.
         """
         assert self.hydra_context is not None
         assert self.config is not None
@@ -30,13 +32,12 @@ class GridSweeper(BasicSweeper):
         parser = OverridesParser.create(loader)
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])
         (jobs,) = self.split_arguments(parsed, None)
-        if isinstance(self.launcher, FusedLauncher):
-            composer = self.launcher.composer
-            composer.checked = {num: composer.compose(num, job) for num, job in enumerate(jobs)}
-        else:
-            composer = JobComposer(loader, self.config)
-            for num, overrides in enumerate(jobs):
-                composer.compose(num, overrides)
+        fused = self.launcher if isinstance(self.launcher, FusedLauncher) else None
+        composer = JobComposer(loader, self.config) if fused is None else fused.composer
+        checked = {num: composer.compose(num, overrides) for num, overrides in enumerate(jobs)}
+        check_same_data_of_sweep((job.settings, job.folder) for job in checked.values())
+        if fused is not None:
+            composer.checked = checked
         return super().sweep(arguments)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:

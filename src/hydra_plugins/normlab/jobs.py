@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from normlab.config import Settings
 from normlab.errors import UserError
+from normlab.folder_lock import OF_RUN, refuse_held
 from normlab.messages import explain
 from normlab.plain_yaml import to_yaml
 from normlab.validation import check_job, check_settings, parse_settings, without_hydra
@@ -87,21 +88,36 @@ class JobComposer:
         self._groups: dict[str, bool] = {}
         self._templates: dict[tuple, tuple[dict[str, Any], dict[str, Any]]] = {}
         self.checked: dict[int, Job] = {}
+        self._folders: dict[str, tuple[int, str]] = {}  # of all jobs: number and title of each
 
     def compose(self, num: int, overrides: Sequence[str]) -> Job:
         """The job of these overrides.
 
         Raises:
-            UserError: where its settings are bad; the message names the job.
+            UserError: where its settings are bad, or its folder is another job's or in use by
+                another process; the message names the job.
         """
         job = self.checked.pop(num, None)
         if job is not None and job.overrides == list(overrides):
             return job
         try:
-            return self._compose(num, list(overrides))
+            job = self._compose(num, list(overrides))
+            self._check_folder(job)
+            return job
         except (UserError, HydraException) as error:
             reason = error if isinstance(error, UserError) else explain(error)
-            raise UserError(f"job {num} ({' '.join(overrides)}): {reason}") from error
+            raise UserError(f"{_title(num, overrides)}: {reason}") from error
+
+    def _check_folder(self, job: Job) -> None:
+        """Two jobs would write over one another's files, and so would two processes."""
+        mine = job.num, _title(job.num, job.overrides)
+        number, title = self._folders.setdefault(job.hydra["runtime"]["output_dir"], mine)
+        if number != job.num:
+            raise UserError(
+                f"its folder {job.folder} is that of {title} too: name in hydra.sweep.subdir what "
+                "tells the jobs apart"
+            )
+        refuse_held(job.folder, OF_RUN)
 
     def _compose(self, num: int, overrides: list[str]) -> Job:
         parsed = [self._parse(override) for override in overrides]
@@ -196,6 +212,10 @@ class JobComposer:
             return folder, parse_settings(without_hydra(config))
         finally:
             current.cfg = before
+
+
+def _title(num: int, overrides: Sequence[str]) -> str:
+    return f"job {num} ({' '.join(overrides)})"
 
 
 def _subdir(num: int, hydra: dict[str, Any]) -> str:

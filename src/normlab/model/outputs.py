@@ -25,11 +25,8 @@ class Outputs:
         self._sizes: list[int] = []
 
     def __len__(self) -> int:
-        """Number of batches."""
+        """Number of batches, also of those that held no row for this process."""
         return len(self._sizes)
-
-    def __bool__(self) -> bool:
-        return bool(self._loose or self._n_held)
 
     def append(self, logits: Tensor, labels: Tensor) -> None:
         """A batch's (n,), which are not to be changed afterwards."""
@@ -54,12 +51,11 @@ class Outputs:
 
     def joined(self) -> tuple[Tensor, Tensor]:
         """All logits and labels (n,); valid until the next batch."""
-        if not self._n_held:
+        if self._held is None:
             logits, labels = zip(*self._loose, strict=True)
             return torch.cat(logits), torch.cat(labels)
         if self._loose:
             self._move()
-        assert self._held is not None
         return self._held[0][: self._n_held], self._held[1][: self._n_held]
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from normlab.config.changes import changed
+from normlab.defects import TRACEBACK
 from normlab.durable import PARTIAL
 from normlab.errors import UserError
 from normlab.training.run_folder import CONFIG, EVENTS, METRICS, RESULT
@@ -29,11 +30,12 @@ def finished_result(path: Path, settings: dict[str, Any]) -> dict[str, Any] | No
             f"{path} holds a finished run of other settings ({', '.join(keys)}): "
             "give another hydra.sweep.dir"
         )
+    (path / TRACEBACK).unlink(missing_ok=True)  # of what came after its result
     return json.loads((path / RESULT).read_text(encoding="utf-8"))
 
 
 def clear(path: Path) -> None:
     """Removes what an unfinished run left, so that it can be trained anew."""
-    for pattern in (METRICS, EVENTS, f"*{PARTIAL}", "checkpoints/*.ckpt*"):
+    for pattern in (METRICS, EVENTS, TRACEBACK, f"*{PARTIAL}", "checkpoints/*.ckpt*"):
         for file in path.glob(pattern):
             file.unlink()
