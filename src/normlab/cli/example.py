@@ -13,8 +13,12 @@ EXAMPLES = {
     "rates.csv": "heart rates, and whether each is above 91 beats per minute",
     "patients.csv": "invented patients: numbers, categories, gaps, a disease (Yes or No)",
 }
-DESCRIPTION = "Writes a table to try the program on. The name of FILE says which one:\n\n" + "\n".join(
-    f"  {name:13} {text}" for name, text in EXAMPLES.items()
+DESCRIPTION = "\n".join(
+    [
+        "Writes a table to try the program on. The name of FILE says which one:",
+        "",
+        *(f"  {name:13} {text}" for name, text in EXAMPLES.items()),
+    ]
 )
 
 
