@@ -107,8 +107,7 @@ def test_the_choice_of_another_group_is_seen(composed: Composed, settings: Settl
         (["resume=broken"], "broken/config.yaml cannot be read"),
         (["resume=other"], "other/config.yaml: model.width is not a setting"),
         (["resume=large"], "large/config.yaml is too large"),
-        (["resume=search"], "search holds runs without Hydra's record of a sweep, multirun.yaml; a "
-                            "search leaves none"),
+        (["resume=search"], "search holds runs without multirun.yaml, the record of a sweep"),
         (["resume=sweep"], "sweep/multirun.yaml is not Hydra's record of a sweep"),
     ],
 )

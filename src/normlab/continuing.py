@@ -59,8 +59,8 @@ def spelled_out(arguments: Sequence[str]) -> list[str]:
         return ["-m", *_sweep_overrides(folder), *rest]
     if not (folder / CONFIG).is_file() and any(folder.glob(f"*/{CONFIG}")):
         raise UserError(
-            f"{folder} holds runs without Hydra's record of a sweep, {SWEEP}; a search leaves none, "
-            f"for its study is in memory alone. Give the command that began it once more, with "
+            f"{folder} holds runs without {SWEEP}, the record of a sweep; a search leaves none and "
+            f"cannot be resumed. Give the command that began it once more, with "
             f"{setting('hydra.sweep.dir', str(folder))}: runs that have finished are kept"
         )
     if flags:
