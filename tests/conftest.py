@@ -44,7 +44,14 @@ def root() -> Path:
     return ROOT
 
 
-@pytest.fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`pytest -m shared` runs the tests that need the real tables."""
+    for item in items:
+        if "real_table" in getattr(item, "fixturenames", ()):
+            item.add_marker("shared")
+
+
+@pytest.fixture(scope="session")
 def real_table() -> Callable[[str], Path]:
     """The path of one of the real tables; skips where they are not."""
 

@@ -264,7 +264,10 @@ BAD_SETTINGS: list[tuple[list[str], str]] = [
     (["trainer.gradient_clip_val=2"],
      "trainer.gradient_clip_val is an argument of Lightning's Trainer that the config does not "
      "have: write +trainer.gradient_clip_val=VALUE"),
-    (["normalization.n_quantiles=5"], "normalization.n_quantiles is not a setting"),
+    (["normalization.n_quantiles=5"],
+     "normalization.n_quantiles is a setting of normalization=quantile alone"),
+    (["data.path=t.csv", "data.target=label"],
+     "data.path is a setting of data=csv alone: add data=csv"),
     (["normalization=quantile", "normalization.n_quantile=5"],
      "normalization.n_quantile is not a setting; did you mean normalization.n_quantiles?"),
     (["model.lr=fast"], "model.lr=fast: should be a valid number"),
@@ -278,6 +281,14 @@ BAD_SETTINGS: list[tuple[list[str], str]] = [
     (["nonsense"], "'nonsense' is no setting: write KEY=VALUE (see --help)"),
     (["hydra.run.dir=${nope}"], "hydra.run.dir: Interpolation key 'nope' not found"),
     (["seed=0,1"], "Ambiguous value for argument 'seed=0,1'"),
+    ([f"hydra.run.dir={__file__}"], f"hydra.run.dir={__file__}: {__file__} is no folder"),
+    ([f"hydra.run.dir={__file__}/a/b"], f"hydra.run.dir={__file__}/a/b: {__file__} is no folder"),
+    (["-m", "seed=0,1", f"hydra.sweep.dir={__file__}"],
+     f"hydra.sweep.dir={__file__}: {__file__} is no folder"),
+    (["seed=0,1", f"hydra.sweep.dir={__file__}/a", "--multirun", "model.lr=1"],
+     f"hydra.sweep.dir={__file__}/a: {__file__} is no folder"),
+    (["-m", "seed=0,1", "hydra.sweep.dir=${nope}"],
+     "hydra.sweep.dir: Interpolation key 'nope' not found"),
 ]  # fmt: skip
 
 DRIVER = """
@@ -385,6 +396,26 @@ def test_an_occupied_folder_is_refused(train: Train, tmp_path: Path) -> None:
     )
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert after == before
+
+
+def test_a_file_where_the_folders_of_all_runs_go_is_refused(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("mine")
+    for arguments in ((), ("-m", "seed=0,1")):
+        ended = train(*arguments)
+        assert ended.status == 1
+        assert ended.err.count("\n") == 1
+        assert "runs is no folder" in ended.err
+    assert listing(tmp_path) == {"runs"}
+
+
+def test_a_file_where_a_run_of_a_sweep_goes_is_a_message(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep/1").write_text("mine")
+    ended = train("-m", "seed=0,1", "hydra.sweep.dir=sweep", *FAST)
+    assert ended.status == 1
+    assert "sweep/1" in ended.err
+    assert "Traceback" not in ended.err
+    assert (tmp_path / "sweep/1").read_text() == "mine"
 
 
 def test_a_sweep_names_the_job_whose_settings_are_bad(train: Train, tmp_path: Path) -> None:

@@ -74,14 +74,14 @@ def test_a_run_that_cannot_be_prepared_leaves_the_others(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: tuple[str, ...]
 ) -> None:
     """One of a stack, where the diagnosis measures all of them at once."""
-    condition_numbers = start.condition_numbers
+    lost_units = start.lost_units
 
-    def broken(rows: Tensor) -> Tensor:
-        if rows.mean() > 10:  # some run's inputs are not centered
+    def broken(outputs: list[Tensor], activation: str) -> Tensor:
+        if outputs[0].abs().max() > 20:  # some run's inputs are far from 0
             raise ZeroDivisionError("far from 0")
-        return condition_numbers(rows)
+        return lost_units(outputs, activation)
 
-    monkeypatch.setattr(start, "condition_numbers", broken)
+    monkeypatch.setattr(start, "lost_units", broken)
     ended = train(*SWEEP, "normalization=standardize,none,center", *how)
     assert_named(ended, tmp_path, {"1": "normalization=none"}, "ZeroDivisionError: far from 0")
     assert finished(tmp_path) == ["0", "2"]

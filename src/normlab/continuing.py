@@ -19,12 +19,13 @@ import yaml
 from normlab.config import Settings
 from normlab.config.changes import FREE_TO_CHANGE, changed
 from normlab.errors import UserError
-from normlab.quoting import hydra_literal, shell_quoted
+from normlab.quoting import hydra_literal, setting, shell_quoted
 from normlab.validation import as_given, check_settings
 
 CONFIG, RESULT, METRICS = "config.yaml", "result.json", "metrics.csv"
 LAST = "checkpoints/last.ckpt"
 SWEEP = "multirun.yaml"
+SWEEPS = ("-m", "--multirun")
 LARGEST_CONFIG = 2**20  # bytes; a run's config has some thousands
 # What a sweep's own record may set of Hydra's part: no class and no further folder of configs.
 OF_A_SWEEP = re.compile(
@@ -34,7 +35,10 @@ OF_A_SWEEP = re.compile(
 
 
 def spelled_out(arguments: Sequence[str]) -> list[str]:
-    """The command line with `resume=FOLDER` replaced by what it stands for.
+    """The command line with `resume=FOLDER` replaced by what it stands for, and -m in front.
+
+    Hydra takes settings on one side of its flags alone; a -m is added where the cursor is, to the
+    end of the last command or of the one that `normlab inspect` prints.
 
     Args:
         arguments: without the program's name.
@@ -42,16 +46,24 @@ def spelled_out(arguments: Sequence[str]) -> list[str]:
     Raises:
         UserError: where the folder holds no run or sweep that can be gone on with.
     """
+    flags = [one for one in arguments if one in SWEEPS]
+    arguments = [one for one in arguments if one not in SWEEPS]
     given = [one for one in arguments if one.startswith("resume=")]
     if not given:
-        return list(arguments)
+        return [*flags, *arguments]
     if len(given) > 1:
         raise UserError("resume= is given twice: one run or sweep at a time")
     rest = [one for one in arguments if one is not given[0]]
     folder = _folder(given[0].removeprefix("resume="))
     if (folder / SWEEP).is_file():
-        return ["-m", *_sweep_overrides(folder), *(one for one in rest if one not in ("-m",))]
-    if "-m" in rest or "--multirun" in rest:
+        return ["-m", *_sweep_overrides(folder), *rest]
+    if not (folder / CONFIG).is_file() and any(folder.glob(f"*/{CONFIG}")):
+        raise UserError(
+            f"{folder} holds runs without {SWEEP}, the record of a sweep; a search leaves none and "
+            f"cannot be resumed. Give the command that began it once more, with "
+            f"{setting('hydra.sweep.dir', str(folder))}: runs that have finished are kept"
+        )
+    if flags:
         raise UserError(f"{folder} holds one run: leave out -m")
     return [*_run_overrides(folder, rest), *rest]
 

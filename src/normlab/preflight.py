@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +30,9 @@ class Preflight(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra for a single run."""
-        try:
+        with refusing():
             settings = parse_settings(without_hydra(config))
+            refuse_file("hydra.run.dir", Path(config.hydra.run.dir))
             if not is_first(settings.trainer):
                 withhold_folder(config)
                 return
@@ -41,10 +45,6 @@ class Preflight(Callback):
                 keep_record(config)
             else:
                 refuse_occupied(folder)
-        except UserError as error:
-            fail(error)
-        except OmegaConfBaseException as error:  # hydra.run.dir=${...} that leads nowhere
-            fail(UserError(f"{error.full_key}: {str(error).splitlines()[0]}"))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra for a sweep."""
@@ -55,14 +55,22 @@ class Preflight(Callback):
                     "trainer.strategy=ddp_fork"
                 )
             )
-        try:
+        with refusing():
+            refuse_file("hydra.sweep.dir", Path(config.hydra.sweep.dir))
             if not names_folder(config, "hydra.sweep.dir"):
                 own_folder(config, "sweep")
             hold_sweep(Path(config.hydra.sweep.dir))
-        except UserError as error:
-            fail(error)
-        except OmegaConfBaseException as error:
-            fail(UserError(f"{error.full_key}: {str(error).splitlines()[0]}"))
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Ends the program, with the message alone, where it raises one for the user."""
+    try:
+        yield
+    except UserError as error:
+        fail(error)
+    except OmegaConfBaseException as error:  # hydra.run.dir=${...} that leads nowhere
+        fail(UserError(f"{error.full_key}: {str(error).splitlines()[0]}"))
 
 
 def names_folder(config: DictConfig, key: str) -> bool:
@@ -116,6 +124,17 @@ def keep_record(config: DictConfig) -> None:
     """Lets Hydra leave `.hydra/` as it is: the record of how the run was begun."""
     with read_write(config):
         config.hydra.output_subdir = None
+
+
+def refuse_file(key: str, folder: Path) -> None:
+    """A folder cannot be made where a file is: at its place, or above it.
+
+    Raises:
+        UserError: naming the file.
+    """
+    for path in (folder, *folder.parents):
+        if os.path.lexists(path) and not path.is_dir():
+            raise UserError(f"{key}={folder}: {path} is no folder; give another name")
 
 
 def refuse_occupied(folder: Path) -> None:

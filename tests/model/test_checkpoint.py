@@ -137,11 +137,13 @@ def test_a_payload_does_not_run(tmp_path: Path, container: str) -> None:
         assert planted.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", b"a,b\n1,2\n" * 99, b"\x80\x02}q\x00."])
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage", b"a,b\n1,2\n" * 99, b"0.5,1\n", b"\x80\x02}q\x00."]
+)
 def test_foreign_bytes(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "foreign.ckpt"
     path.write_bytes(content)
-    refused(path)
+    assert "A model is the folder of a run" in refused(path)
 
 
 def test_truncated_files(tmp_path: Path) -> None:
