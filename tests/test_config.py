@@ -292,11 +292,8 @@ def test_a_setting_of_a_choice_is_named_without_the_choice(settings: Settled) ->
         ("+model.foo=1", "model.foo is not a setting", "under model"),
         ("+typo=1", "typo is not a setting", ""),
         ("+sead=1", "sead is not a setting; did you mean seed?", ""),
-        ("+data.noise=1", "data.noise is not a setting", "under data"),
         ("+model.scheduler.gama=1", "model.scheduler.gama is not a setting; did you mean "
          "model.scheduler.gamma?", "under model.scheduler"),
-        ("+normalization.n_quantiles=9", "normalization.n_quantiles is not a setting",
-         "under normalization"),
         ("+early_stopping.monitor=x", "early_stopping.monitor is not a setting",
          "under early_stopping"),
     ],
@@ -309,6 +306,30 @@ def test_an_unknown_key_also_with_a_plus(
     first, second = str(caught.value).split("\n")
     assert first == message
     assert second.startswith(f"  known{known and ' '}{known}: ")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+data.path=t.csv", "data.path is a setting of data=csv alone: add data=csv"),
+        ("+data.noise=1", "data.noise is a setting of data=circles alone: add data=circles"),
+        ("+model.scheduler.gamma=1", "model.scheduler.gamma is a setting of model/scheduler=step "
+         "alone: add model/scheduler=step"),
+        ("+normalization.n_quantiles=9", "normalization.n_quantiles is a setting of "
+         "normalization=quantile alone: add normalization=quantile"),
+    ],
+)  # fmt: skip
+def test_a_setting_of_another_choice_names_the_choice(
+    settings: Settled, override: str, message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        settings("model/scheduler=cosine", override)
+    assert str(caught.value) == message
+
+
+def test_a_setting_of_two_choices_names_both(settings: Settled) -> None:
+    with pytest.raises(UserError, match="add data=circles or data=heart_rate"):
+        settings("data=breast_cancer", "+data.rows=9")
 
 
 def test_all_mistakes_are_told_at_once(settings: Settled) -> None:

@@ -77,6 +77,12 @@ def test_other_command_lines_stay_as_they_are() -> None:
         assert spelled_out(arguments) == arguments
 
 
+@pytest.mark.parametrize("flag", ["-m", "--multirun"])
+def test_a_sweeps_flag_may_stand_anywhere(flag: str) -> None:
+    for arguments in (["a=1", flag, "b=2"], ["a=1", "b=2", flag], [flag, "a=1", "b=2"]):
+        assert spelled_out(arguments) == [flag, "a=1", "b=2"]
+
+
 def test_the_choice_of_another_group_is_seen(composed: Composed, settings: Settled,
                                              tmp_path: Path) -> None:  # fmt: skip
     """Not overridden by the run's own values, and then refused."""
@@ -101,6 +107,7 @@ def test_the_choice_of_another_group_is_seen(composed: Composed, settings: Settl
         (["resume=broken"], "broken/config.yaml cannot be read"),
         (["resume=other"], "other/config.yaml: model.width is not a setting"),
         (["resume=large"], "large/config.yaml is too large"),
+        (["resume=search"], "search holds runs without multirun.yaml, the record of a sweep"),
         (["resume=sweep"], "sweep/multirun.yaml is not Hydra's record of a sweep"),
     ],
 )
@@ -120,6 +127,7 @@ def test_what_cannot_be_gone_on_with_is_a_message(
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.yaml").write_text(text)
     (tmp_path / "empty").mkdir()
+    begun(tmp_path / "search/0", settings())
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep/multirun.yaml").write_text("hydra: 3")
     with pytest.raises(UserError) as caught:

@@ -64,6 +64,9 @@ def test_its_command_trains(
     assert ended.status == 0, ended.err
     assert "target label?: <=50K -> 0, >50K -> 1" in ended.out
     assert "semicolon-separated, decimal comma" in ended.out
+    ended = train(*arguments, "-m", "seed=0,1", "trainer.max_epochs=1", "hydra.sweep.dir=sweep")
+    assert ended.status == 0, ended.err  # a sweep's flag, typed behind the command
+    assert len(list((ended.cwd / "sweep").glob("*/result.json"))) == 2
 
 
 def test_options_reach_the_reader_and_the_command(

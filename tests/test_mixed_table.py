@@ -114,6 +114,19 @@ def test_a_run_and_its_predictions(
         model.predict(frame.drop("grade"))
 
 
+@pytest.mark.parametrize("indicator", ["true", "false"])
+def test_one_column_with_gaps_has_a_threshold(train: Train, tmp_path: Path, indicator: str) -> None:
+    rates = np.random.default_rng(0).normal(90, 5, 120).round(2)
+    cells = [f"{rate if i % 10 else 'NA'},{int(rate > 91)}" for i, rate in enumerate(rates)]
+    (tmp_path / "rates.csv").write_text("\n".join(["rate,high", *cells]))
+    ended = train(
+        "data=csv", "data.path=rates.csv", "data.target=high", "data.missing=impute",
+        f"data.indicator={indicator}", "model.lr=0.1", "trainer.max_epochs=60", *FAST[1:],
+    )  # fmt: skip
+    assert ended.status == 0, ended.err
+    assert result_of(ended.folder)["threshold"] == [pytest.approx(91, abs=1)]
+
+
 @pytest.mark.parametrize("policy", ["drop", "impute"])
 def test_heart_and_pima_train(
     train: Train, real_table: Callable[[str], Path], tmp_path: Path, policy: str

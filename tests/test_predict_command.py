@@ -301,7 +301,9 @@ def test_what_is_refused_before_anything_is_done(
     assert "no such file" in refused(model, tmp_path / "nowhere.csv", "-o", tmp_path / "a.csv")
     said = refused(model, rows, "-o", tmp_path / "a.csv", "--id", "idd")
     assert "no column 'idd' to carry along. Did you mean 'id'?" in said
-    assert "no checkpoint that can be read safely" in refused(rows, rows, "-o", tmp_path / "a.csv")
+    said = refused(rows, rows, "-o", tmp_path / "a.csv")
+    assert "no checkpoint that can be read safely" in said
+    assert "A model is the folder of a run" in said
     assert out.read_text() == "precious"
     predict(model, rows, "-o", out, "--force")
     assert len(pl.read_csv(out)) == len(frame)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,13 @@ def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-4])
 
 
+def without(key: str, folder: Path) -> None:
+    """Leaves an entry of the manifest out."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest[key]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -270,6 +278,7 @@ def cut(file: Path) -> None:
         lambda folder: (folder / "rows.npy").unlink(),
         lambda folder: (folder / "manifest.json").write_text("[]"),
         lambda folder: (folder / "manifest.json").write_text('{"version": 0}'),
+        *(partial(without, key) for key in ("schema", "sha256", "read_as", "messages", "shape")),
     ],
 )
 def test_a_damaged_table_is_made_anew(

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,7 +27,6 @@ from normlab.data.schema import Schema
 from normlab.data.table import Table
 from normlab.errors import UserError
 
-REAL_TABLES = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 BEYOND_FLOAT64 = ("9007199254740992", "9007199254740993")
 
 
@@ -40,13 +40,6 @@ def csv_file(tmp_path: Path):
         return path
 
     return write
-
-
-def real(name: str) -> Path:
-    path = REAL_TABLES / name
-    if not path.exists():
-        pytest.skip(f"the real tables are not here: {path}")
-    return path
 
 
 def test_a_small_table(csv_file) -> None:
@@ -64,8 +57,8 @@ def test_a_small_table(csv_file) -> None:
     assert table.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_pima() -> None:
-    path = real("pima.csv")
+def test_pima(real_table: Callable[[str], Path]) -> None:
+    path = real_table("pima.csv")
     table = read_csv(path, 8, header=False)
     oracle = np.loadtxt(path, delimiter=",")
     np.testing.assert_array_equal(table.rows, oracle[:, :8].astype(np.float32))
@@ -77,17 +70,19 @@ def test_pima() -> None:
     assert last.schema == table.schema
 
 
-def test_heart_rate_record() -> None:
-    path = real("hr_11839.csv")
+def test_heart_rate_record(real_table: Callable[[str], Path]) -> None:
+    path = real_table("hr_11839.csv")
     table = read_csv(str(path), "label")
     oracle = np.loadtxt(path, delimiter=",", skiprows=1)
     np.testing.assert_array_equal(table.rows, oracle[:, :1].astype(np.float32))
     np.testing.assert_array_equal(table.labels, oracle[:, 1])
 
 
-def test_heart_with_missing_values_is_refused_with_their_place_and_counts() -> None:
+def test_heart_with_missing_values_is_refused_with_their_place_and_counts(
+    real_table: Callable[[str], Path],
+) -> None:
     with pytest.raises(UserError) as refusal:
-        read_csv(real("heart.csv"), "AHD")
+        read_csv(real_table("heart.csv"), "AHD")
     message = str(refusal.value)
     assert "heart.csv, line 89, column 'Thal': 'NA' is a missing value (2 such cells" in message
     assert "Missing values by column: 'Ca' 4, 'Thal' 2." in message

@@ -213,7 +213,7 @@ BAD = [
     (["seed=${nope}"], "Interpolation key 'nope' not found"),
     (["~trainer.accelerator"], "trainer.accelerator is missing"),
     (["data=csv"], "data.path is missing: add data.path=VALUE"),
-    (["normalization.n_quantiles=5"], "normalization.n_quantiles is not a setting"),
+    (["normalization.n_quantiles=5"], "of normalization=quantile alone"),
     (["model.hidden=[a]"], "model.hidden[0]=a: should be a valid integer"),
     (["data.path=a b(.csv"], "Hydra's grammar needs quotes"),
 ]

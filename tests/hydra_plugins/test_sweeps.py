@@ -379,6 +379,42 @@ def test_bad_data_of_one_job_stops_the_sweep_before_any_trains(
     assert left == set()
 
 
+@pytest.mark.parametrize("launcher", ["fused", "basic"])
+@pytest.mark.parametrize(
+    ("subdir", "overrides", "folder", "jobs"),
+    [
+        ("${normalization.name}", ["seed=0,1", "normalization=none,center"], "sweep/none",
+         {0: "seed=0 normalization=none", 2: "seed=1 normalization=none"}),
+        (".", ["seed=3,4"], "sweep", {0: "seed=3", 1: "seed=4"}),
+        ("a/../${data.name}", ["data=circles,circles"], "sweep/a/../circles",
+         {0: "data=circles", 1: "data=circles"}),
+    ],
+)  # fmt: skip
+def test_jobs_of_one_folder_are_refused(
+    train: Train,
+    tmp_path: Path,
+    launcher: str,
+    subdir: str,
+    overrides: list[str],
+    folder: str,
+    jobs: dict[int, str],
+) -> None:
+    """They would write over one another's files."""
+    base = [one for one in SMALL if not one.startswith(("data", "hydra.sweep.dir"))]
+    ended = train(
+        *base, *overrides, f"hydra/launcher={launcher}", f"hydra.sweep.subdir='{subdir}'",
+        "hydra.sweep.dir=sweep",
+    )  # fmt: skip
+    assert ended.status == 1
+    (line,) = ended.err.splitlines()
+    assert line.startswith("normlab: ")
+    for num, given in jobs.items():
+        assert re.search(rf"job {num} \([^)]* {given}\)", line)
+    assert f" {folder} " in line
+    assert "hydra.sweep.subdir" in line
+    assert listing(tmp_path) == set()
+
+
 def test_a_strategy_that_starts_the_sweep_anew_is_refused(train: Train, tmp_path: Path) -> None:
     ended = train(*SMALL, "seed=0,1", "trainer.strategy=ddp")
     assert ended.status == 1
@@ -448,3 +484,27 @@ def test_a_search_by_optuna(train: Train, tmp_path: Path) -> None:
     assert found["best_params"]["normalization"] == best["normalization"]["name"]
     assert len({one["model"]["lr"] for one in settings}) == 5
     assert not any(math.isnan(loss) for loss in losses)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the plugin's and of Optuna's own
+def test_a_search_goes_on_past_trials_that_diverge(train: Train, tmp_path: Path) -> None:
+    """They are the worst, to the sampler as well, which draws at random but ten times."""
+    if importlib.util.find_spec("hydra_plugins.hydra_optuna_sweeper") is None:
+        pytest.skip("hydra-optuna-sweeper is not installed")
+    ended = train(
+        *SMALL,
+        "hydra/sweeper=search",
+        "hydra.sweeper.n_trials=14",
+        "hydra.sweeper.n_jobs=7",
+        "model.lr=choice(0.01, 1e30, 1e35)",
+        "model.optimizer=sgd",
+    )
+    assert ended.status == 0, ended.err
+    losses = [
+        numbers((tmp_path / f"sweep/{num}/result.json").read_text())["val"]["loss"]
+        for num in range(14)
+    ]
+    found = yaml.safe_load((tmp_path / "sweep/optimization_results.yaml").read_text())
+    assert None in losses[:7]  # not a number, in JSON
+    assert found["best_value"] == pytest.approx(min(one for one in losses if one is not None))
+    assert found["best_params"]["model.lr"] == 0.01

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
+from matplotlib.text import Annotation
 
 from normlab.errors import UserError
 from normlab.insight.figures import figures
@@ -54,6 +56,37 @@ def test_equal_settings_cannot_be_told_apart(sweep_dir: Path, add_run: AddRun) -
     fight = standings.rows[0].duel
     assert fight is not None
     assert fight.wins.count == 3.5
+
+
+def headline_of(sweep_dir: Path) -> str:
+    """The one sentence on top of report.md, without its Markdown."""
+    report(sweep_dir)
+    (sentence,) = re.findall(r"^\*\*(.*)\*\*$", (sweep_dir / "report.md").read_text(), re.M)
+    return sentence.replace("\\", "")
+
+
+@pytest.mark.parametrize("third", [None, 0.0, 1.0])
+def test_the_winner_is_that_of_the_pairs_and_not_of_the_medians(
+    sweep_dir: Path, add_run: AddRun, third: float | None
+) -> None:
+    """Lower in 10 of 11 seeds, and yet of the higher median."""
+    for seed in range(11):
+        loss = 0.1 + 0.05 * seed
+        add_run(loss, seed, "none")
+        add_run(0.9 if seed == 0 else loss - 0.01, seed, "robust")
+        if third is not None:  # beats both in every seed but one, or comes last
+            add_run(0.95 if seed == 0 else loss - 0.02 + third, seed, "minmax")
+    winner, loser = ("minmax", "robust") if third == 0 else ("robust", "none")
+    sentence = headline_of(sweep_dir)
+    assert sentence.startswith(f"normalization={winner} won: ")
+    assert f"of the best other, normalization={loser}; lower in 1" in sentence
+    assert "of 11 paired seeds" in sentence
+    table = (sweep_dir / "report.md").read_text().split("## Comparison")[1]
+    ranks = re.findall(r"^\| (none|robust|minmax) ", table, re.M)
+    assert ranks[:2] == [winner, loser]
+    standings = ranked(sweep_dir)
+    medians = [row.measures["test/loss"].median for row in standings.rows]
+    assert medians[-2 if third else -1] == min(medians)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +236,33 @@ def test_diverged_runs_lose_and_are_shown(sweep_dir: Path, add_run: AddRun) -> N
     result = report(sweep_dir)
     assert "normalization=none won" in result.text
     assert "inf" in result.text
+
+
+def test_a_diverged_cell_is_told_from_one_that_was_not_run(
+    sweep_dir: Path, add_run: AddRun
+) -> None:
+    for normalization, lr, loss in (
+        ("none", 0.01, 0.3), ("none", 0.1, float("nan")), ("robust", 0.01, 0.2),
+    ):  # fmt: skip
+        for seed in range(3):
+            add_run(loss, seed, normalization, lr)
+    picture = report(sweep_dir).figures["heat_map"]
+    panel = picture.axes[0]
+    across, down = (
+        [text.get_text() for text in axis.get_ticklabels()] for axis in (panel.xaxis, panel.yaxis)
+    )
+    words = {
+        (down[int(text.xy[1])], across[int(text.xy[0])]): text.get_text()
+        for text in panel.texts
+        if isinstance(text, Annotation)
+    }
+    assert words == {
+        ("none", "0.01"): "0.3", ("none", "0.1"): "diverged", ("robust", "0.01"): "0.2",
+    }  # fmt: skip
+    ((x, y),) = (patch.get_xy() for patch in panel.patches if isinstance(patch, Rectangle))
+    assert (down[int(y)], across[int(x)]) == ("none", "0.1")
+    caption = (sweep_dir / "report.html").read_text().split("Bright is low.")[1]
+    assert "diverged" in caption.split("</figcaption>")[0]
 
 
 def test_the_table_of_runs(sweep_dir: Path, add_run: AddRun) -> None:

@@ -192,6 +192,24 @@ def test_processes_train_as_one_does(
     assert set(times.tolist()) == {alone.epochs}  # each row once an epoch
 
 
+def test_a_process_without_any_row_takes_part(train: Train, tmp_path: Path) -> None:
+    """Of batches of one row the first process gets none, in a whole epoch."""
+    for rows in (16, 20):
+        arguments = (
+            f"data.rows={rows}", "data.split=none", "data.batch_size=1", "trainer.max_epochs=2",
+            "trainer.precision=64-true", QUIET,
+        )  # fmt: skip
+        ranks = ("trainer.devices=2", "trainer.strategy=ddp_fork")
+        for name, more in (("one", ()), ("two", ranks)):
+            ended = train(*arguments, *more, f"hydra.run.dir={name}{rows}")
+            assert ended.status == 0, ended.err
+        one, two = (tmp_path / f"{name}{rows}" for name in ("one", "two"))
+        assert len(records(two)) == 2
+        for ours, theirs in zip(records(two), records(one), strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-10)
+        assert result_of(two)["train"] == pytest.approx(result_of(one)["train"], abs=1e-10)
+
+
 def test_a_fork_after_threads_have_run_does_not_wait_for_them(
     blobs: Blobs, make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:

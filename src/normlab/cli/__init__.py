@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from normlab.cli import evaluate, export, inspect, predict, report
+from normlab.cli import evaluate, example, export, inspect, predict, report
 from normlab.errors import UserError
 
-COMMANDS = (inspect, report, predict, evaluate, export)
+COMMANDS = (example, inspect, report, predict, evaluate, export)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,8 +18,8 @@ from normlab.data.label import label_codes
 from normlab.data.matching import expectation_of, matched_columns, positions_of
 from normlab.data.parquet import find_parquet_fault, parquet_batches
 from normlab.data.schema import Schema
-from normlab.data.source import Source, opened
-from normlab.data.streaming import holds_quotes, text_batches
+from normlab.data.source import Source, holds, opened
+from normlab.data.streaming import text_batches
 from normlab.errors import UserError
 
 # Of the file, whichever is less: some 100 MB of text with what is made of it.
@@ -102,7 +102,8 @@ def read_for(
         }
         expectation = expectation_of(schema, columns, sources)
         decimal = columns.dialect.decimal
-        quoted = source.parquet or columns.dialect.quote == "single" or holds_quotes(source)
+        # Without a quotation mark anywhere no cell holds a separator.
+        quoted = source.parquet or columns.dialect.quote == "single" or holds(source, b'"')
         start = 0
         spellings = schema.missing_values
         if source.parquet:

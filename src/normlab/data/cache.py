@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 CHUNK = 2**22  # bytes
-VERSION = 1  # of what a folder holds: another one is made anew
+VERSION = 2  # of what a folder holds: another one is made anew
 
 
 def cached_table(
@@ -102,18 +102,13 @@ def _open(folder: Path, path: Path) -> Table | None:
         labels = np.load(folder / LABELS, mmap_mode="r")
         if [list(rows.shape), len(labels)] != [manifest["shape"], manifest["shape"][0]]:
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+        schema = Schema.from_dict(manifest["schema"])
+        sha256, read_as, messages = (manifest[key] for key in ("sha256", "read_as", "messages"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    for message in manifest["messages"]:
-        warn_once(path, manifest["sha256"], message)
-    return Table(
-        rows,
-        labels,
-        Schema.from_dict(manifest["schema"]),
-        path.name,
-        manifest["sha256"],
-        manifest["read_as"],
-    )
+    for message in messages:
+        warn_once(path, sha256, message)
+    return Table(rows, labels, schema, path.name, sha256, read_as)
 
 
 def _make(

@@ -13,7 +13,7 @@ import polars as pl
 from polars.exceptions import PanicException  # seen for a file that ends in a single quote
 
 from normlab.data.columns import Columns
-from normlab.data.numbers import PATTERNS, is_missing, number
+from normlab.data.numbers import PATTERNS, is_missing, missing_numbers, number
 from normlab.data.records import WHITESPACE
 from normlab.data.source import Source
 
@@ -78,7 +78,7 @@ def read_cells(
             frame = scan(source, columns, (), ()).collect()
     except (pl.exceptions.PolarsError, PanicException) as error:
         raise Unreadable(str(error).partition("\n")[0]) from error
-    return cleaned(frame, spellings)
+    return cleaned(frame, spellings, columns.dialect.decimal)
 
 
 def batches_of_cells(
@@ -102,7 +102,7 @@ def batches_of_cells(
         for frame in lazy.collect_batches(chunk_size=n_rows, maintain_order=True):
             if spelled and _blank(frame).any():
                 raise Unreadable("a row is blank, or every cell of it is spelled as missing")
-            yield cleaned(frame, spellings)
+            yield cleaned(frame, spellings, columns.dialect.decimal)
     except (pl.exceptions.PolarsError, PanicException) as error:
         raise Unreadable(str(error).partition("\n")[0]) from error
 
@@ -126,15 +126,19 @@ def scan(
 
 
 def cleaned(
-    frame: pl.DataFrame, spellings: Collection[str], blank_rows: bool = False
+    frame: pl.DataFrame,
+    spellings: Collection[str],
+    decimal: str = "point",
+    blank_rows: bool = False,
 ) -> pl.DataFrame:
     """Text without the spaces around it, null where a value is missing.
 
     Args:
+        decimal: the sign before a number's fraction in text.
         blank_rows: whether to keep rows of blank cells alone, as blank lines are read.
     """
     # Put together from columns: `with_columns` would wait its turn where polars reads on.
-    clean = {c.name for c in frame if c.dtype == pl.String and _is_clean(c, spellings)}
+    clean = {c.name for c in frame if c.dtype == pl.String and _is_clean(c, spellings, decimal)}
     frame = pl.DataFrame(
         [
             c.str.strip_chars(WHITESPACE).replace("", None)
@@ -145,10 +149,12 @@ def cleaned(
     )
     if not blank_rows and all(column.null_count() for column in frame):
         frame = frame.filter(~_blank(frame))
-    return pl.DataFrame([c if c.name in clean else _without_missing(c, spellings) for c in frame])
+    return pl.DataFrame(
+        [c if c.name in clean else _without_missing(c, spellings, decimal) for c in frame]
+    )
 
 
-def _is_clean(column: pl.Series, spellings: Collection[str]) -> bool:
+def _is_clean(column: pl.Series, spellings: Collection[str], decimal: str) -> bool:
     """Whether a column of few different texts has none to strip or to take for missing.
 
     Its texts are looked at in Python: polars' own functions of strings are quick on long columns,
@@ -160,9 +166,11 @@ def _is_clean(column: pl.Series, spellings: Collection[str]) -> bool:
     if len(distinct) > FEW_TEXTS:
         return False
     texts = [text for text in distinct.to_list() if text is not None]
-    missing = {value for spelling in spellings if (value := number(spelling)) is not None}
+    missing = missing_numbers(spellings, decimal)
     return not any(
-        text != text.strip(WHITESPACE) or is_missing(text, spellings) or number(text) in missing
+        text != text.strip(WHITESPACE)
+        or is_missing(text, spellings)
+        or number(text, decimal) in missing
         for text in texts
     )
 
@@ -171,22 +179,20 @@ def _blank(frame: pl.DataFrame) -> pl.Series:
     return frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
 
 
-def _without_missing(column: pl.Series, spellings: Collection[str]) -> pl.Series:
+def _without_missing(column: pl.Series, spellings: Collection[str], decimal: str) -> pl.Series:
     if column.dtype == pl.String:
         longest = max(map(len, spellings), default=0)
         short = column.unique().drop_nulls()
         short = short.filter(short.str.len_chars() <= longest + 24)  # -999 is also -999.000
-        numbers = {value for spelling in spellings if (value := number(spelling)) is not None}
-        missing = [c for c in short if is_missing(c, spellings) or number(c) in numbers]
+        numbers = missing_numbers(spellings, decimal)
+        missing = [c for c in short if is_missing(c, spellings) or number(c, decimal) in numbers]
         return column.set(column.is_in(missing), None) if missing else column
     if "nan" in {spelling.lower() for spelling in spellings}:
         known = column.drop_nulls() if column.null_count() else column
         lowest = known.to_numpy().min(initial=0)  # nan where some number is
         column = column.fill_nan(None) if np.isnan(lowest) else column
-    for spelling in spellings:
-        value = number(spelling)
-        if value is not None:
-            column = column.set(column == value, None)
+    for value in missing_numbers(spellings):
+        column = column.set(column == value, None)
     return column
 
 
@@ -201,6 +207,15 @@ def to_numbers(column: pl.Series, decimal: str) -> tuple[pl.Series, pl.Series]:
     if decimal == "comma":
         numbers = numbers.str.replace(",", ".", literal=True)
     return numbers.cast(pl.Float64), ~is_number.fill_null(True)
+
+
+def as_text(series: pl.Series) -> pl.Series:
+    """Values as they stand in a text file: 2 for the float 2.0, and every digit of an id."""
+    texts = series.cast(pl.String)
+    if series.dtype.is_float():
+        whole = series.cast(pl.Int64, strict=False)  # null where it is none, or nan
+        texts = whole.cast(pl.String).zip_with((whole == series).fill_null(False), texts)
+    return texts
 
 
 def holds_nul(frame: pl.DataFrame) -> bool:

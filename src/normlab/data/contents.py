@@ -24,8 +24,9 @@ from normlab.data.judging import Judge, NotNumeric
 from normlab.data.label import Values, label_codes, label_groups
 from normlab.data.parquet import find_parquet_fault, parquet_cells, parquet_names
 from normlab.data.records import Dialect, ragged
-from normlab.data.schema import Column
+from normlab.data.schema import Column, Written
 from normlab.data.source import Source
+from normlab.data.thousands import holds_thousandths, refuse_doubt
 from normlab.errors import UserError
 
 
@@ -39,6 +40,7 @@ class Contents:
         inputs: the input columns, judged, in the order of `columns.inputs`.
         unnamed: positions of the columns that the header leaves without a name.
         read_as: how the file is written, in words.
+        written: the same for the schema; None of Parquet.
     """
 
     source: Source
@@ -47,6 +49,7 @@ class Contents:
     inputs: tuple[Column, ...]
     unnamed: tuple[int, ...]
     read_as: str
+    written: Written | None
 
     @property
     def input_frame(self) -> pl.DataFrame:
@@ -108,12 +111,14 @@ class Outline:
         unnamed: positions of the columns that the header leaves without a name.
         read_as: how the file is written, in words.
         sample: the cells of the first rows of a text file.
+        written: as of `Contents`.
     """
 
     columns: Columns
     unnamed: tuple[int, ...]
     read_as: str
     sample: Sequence[list[str]]
+    written: Written | None
 
     def numeric(self) -> frozenset[int]:
         """Positions of the input columns that are likely to hold numbers alone."""
@@ -127,7 +132,8 @@ def outline(
     """Which columns a file has and which of them are asked for.
 
     Raises:
-        UserError: it has no rows, or lacks a column that is asked for.
+        UserError: it has no rows, lacks a column that is asked for, or has a sign within its
+            numbers that may be the decimal sign or not.
     """
     if source.parquet:
         header, read_as = Header(parquet_names(source)), source.saved_as
@@ -140,7 +146,13 @@ def outline(
     names = header.names
     at, inputs, types = choose_columns(names, target, selection, has_header, source.name)
     columns = Columns(names, at, inputs, types, dialect, has_header, header.lines_before_rows)
-    return Outline(columns, header.unnamed, read_as, sample[has_header:])
+    sample, written = sample[has_header:], None
+    if not source.parquet:
+        if format.decimal == "auto":
+            refuse_doubt(source, columns, sample)
+        decimal = dialect.decimal
+        written = Written(has_header, decimal, holds_thousandths(sample, decimal))
+    return Outline(columns, header.unnamed, read_as, sample, written)
 
 
 def read_contents(
@@ -160,7 +172,9 @@ def read_contents(
     judged = [_judged(source, columns, position, frame, selection) for position in columns.inputs]
     frame = frame.with_columns([series for _, series in judged])
     inputs_judged = tuple(column for column, _ in judged)
-    return Contents(source, frame, columns, inputs_judged, about.unnamed, about.read_as)
+    return Contents(
+        source, frame, columns, inputs_judged, about.unnamed, about.read_as, about.written
+    )
 
 
 def _text_cells(source: Source, about: Outline, spellings: Sequence[str]) -> pl.DataFrame:

@@ -95,6 +95,7 @@ def convert(
         about.columns.names,
         selection.missing,
         tuple(selection.missing_values),
+        about.written,
     )
     sample = sample_of(np.load(folder / ROWS, mmap_mode="r"))
     messages += cautions_of(survey.facts, sample, labels, schema, source.name)

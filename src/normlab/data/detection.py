@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from normlab.data.numbers import is_missing, number
+from normlab.data.numbers import SIGNS, is_missing, number
 from normlab.data.records import (
     BYTE_ORDER_MARK,
     SEPARATORS,
@@ -127,10 +127,26 @@ def _decimal(rows: Rows, separator: str) -> Decimal:
     """Comma where some numbers have it and none has a point; certain only where it cuts no cell."""
     if separator == "comma":
         return "point"
+    return "comma" if signs_of(rows) == {"comma"} else "point"
+
+
+def signs_of(rows: Rows) -> set[str]:
+    """Which signs numbers among the cells have."""
     cells = [cell for row in rows for cell in row]
-    pointed = any("." in cell and number(cell) is not None for cell in cells)
-    with_comma = any("," in cell and number(cell, "comma") is not None for cell in cells)
-    return "comma" if with_comma and not pointed else "point"
+    return {
+        name
+        for name, sign in SIGNS.items()
+        if any(sign in cell and number(cell, name) is not None for cell in cells)
+    }
+
+
+def counts_columns(first: Sequence[str]) -> bool:
+    """Whether a record is 0, 1, 2, ...: names that programs give, perhaps after an index's blank.
+
+    A row of data may happen to be so, but rarely: a header is likelier.
+    """
+    counted = list(first[1:] if first and not first[0] else first)
+    return len(counted) > 1 and counted == list(map(str, range(len(counted))))
 
 
 def _has_header(rows: Rows, names: Sequence[str | int], decimal: str) -> bool:
@@ -138,6 +154,8 @@ def _has_header(rows: Rows, names: Sequence[str | int], decimal: str) -> bool:
     if not rows:
         return True
     first, *rest = rows
+    if counts_columns(first):
+        return True
     if any(isinstance(name, str) and name in first for name in names if number(str(name)) is None):
         return True
     positions = range(-len(first), len(first))

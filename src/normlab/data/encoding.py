@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from normlab.data.cells import to_numbers
+from normlab.data.cells import as_text, to_numbers
 from normlab.data.schema import Column
 
 
@@ -45,7 +45,7 @@ def encode_column(series: pl.Series, column: Column, decimal: str = "point") -> 
     other = np.inf if column.type == "boolean" else len(column.categories)
     missing = series.is_null()
     if isinstance(column.categories[0], str):
-        texts = _texts(series)
+        texts = as_text(series)
         if column.type == "boolean":
             texts = texts.str.to_lowercase()
         codes = texts.cast(pl.Enum(list(map(str, column.categories))), strict=False).to_physical()
@@ -57,13 +57,6 @@ def encode_column(series: pl.Series, column: Column, decimal: str = "point") -> 
         found = known[places] == values
         coded = pl.Series(series.name, np.where(found, places, other), pl.Float32)
     return coded.set(missing, None) if missing.any() else coded
-
-
-def _texts(series: pl.Series) -> pl.Series:
-    """Whole numbers as text without a fraction, as they stand in a text file."""
-    if series.dtype == pl.Float64 and (series == series.floor()).all():
-        series = series.cast(pl.Int64, strict=False)
-    return series.cast(pl.String)
 
 
 def numbers(series: pl.Series, decimal: str = "point") -> pl.Series:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from normlab.config.typed import setting
 from normlab.data.columns import Columns
-from normlab.data.numbers import is_missing, listed, number
+from normlab.data.numbers import is_missing, listed, missing_numbers, number
 from normlab.data.records import Record, records
 from normlab.data.schema import MISSING_VALUES, Value
 from normlab.data.source import Source
@@ -136,31 +136,28 @@ class _Judge:
         self.decimal = columns.dialect.decimal
         self.expectation = expectation
         self.missing = {spelling.lower() for spelling in expectation.missing_values}
-        # A number may stand for a missing value: -999 is also -999.0.
-        self.missing_numbers = {
-            value for spelling in self.missing if (value := number(spelling)) is not None
-        }
+        self.missing_numbers = missing_numbers(self.missing, self.decimal)
 
     def __call__(self, cell: str, position: int) -> str | None:
         expectation = self.expectation
         role = expectation.roles.get(position, "ignored")
         if role == "ignored":
             return None
-        value = number(cell, self.decimal) if role == "number" else None
-        if is_missing(cell, self.missing) or (value is not None and value in self.missing_numbers):
+        value = number(cell, self.decimal)
+        if is_missing(cell, self.missing) or value in self.missing_numbers:
             if role == "label":
                 return None if expectation.missing_label else MISSING_LABEL
             return None if expectation.missing else MISSING_FEATURE
         if position in expectation.values:
             known = expectation.values[position]
             text = cell if role == "label" else cell.lower()
-            found = text in known or number(cell, self.decimal) in known
+            found = text in known or value in known
             return None if found else UNKNOWN
+        if role != "number":
+            return None
         if value is not None:
             return TOO_LARGE if abs(value) >= FLOAT32_OVERFLOW else None
-        if role == "number":
-            return INFINITE if cell.lower().lstrip("+-") in {"inf", "infinity"} else TEXT
-        return None
+        return INFINITE if cell.lower().lstrip("+-") in {"inf", "infinity"} else TEXT
 
 
 def _ragged(source: str, row: Record, columns: Columns) -> UserError:

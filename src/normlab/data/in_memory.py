@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from normlab.data.cells import cleaned
+from normlab.data.cells import as_text, cleaned
 from normlab.data.encoding import encode
 from normlab.data.numbers import listed
 from normlab.data.schema import Column, Schema
@@ -67,8 +67,8 @@ def _as_frame(schema: Schema, table: Any) -> pl.DataFrame:
 
 
 def _as_cells(series: pl.Series, column: Column) -> pl.Series:
+    if column.categories and isinstance(column.categories[0], str):
+        return as_text(series)
     kind = series.dtype
-    numeric = kind.is_numeric() or kind == pl.Null
-    if kind == pl.Boolean and not (column.categories and isinstance(column.categories[0], str)):
-        numeric = True  # True is 1, unless it is the text "true"
+    numeric = kind.is_numeric() or kind in (pl.Null, pl.Boolean)
     return series.cast(pl.Float64 if numeric else pl.String)

@@ -8,7 +8,6 @@ import polars as pl
 
 from normlab.config.typed import setting
 from normlab.data.cells import to_numbers
-from normlab.data.numbers import values_of
 from normlab.data.schema import Column, ColumnType
 from normlab.errors import UserError
 
@@ -134,10 +133,8 @@ class Judge:
             pair = _boolean(categories)
             if pair is not None:
                 return Column(self.name, "boolean", pair, has_missing)
-        values = values_of(categories.cast(pl.String).to_list(), self.decimal)
-        # Both kinds of a list are sorted, which its type cannot say.
-        ordered = sorted(set(values))  # pyright: ignore[reportArgumentType]
-        return Column(self.name, "categorical", tuple(ordered), has_missing)
+        texts = categories.sort().to_list()  # as they stand: 01234 is not 1234
+        return Column(self.name, "categorical", tuple(texts), has_missing)
 
 
 def few_integers(series: pl.Series, most: int) -> tuple[int, ...] | None:

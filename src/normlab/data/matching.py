@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from normlab.data.columns import Columns, Header, numbered, read_header
-from normlab.data.detection import Format, detect
+from normlab.data.detection import Detected, Format, counts_columns, detect, signs_of
 from normlab.data.faults import Expectation, Role
-from normlab.data.numbers import listed
+from normlab.data.numbers import listed, number
 from normlab.data.parquet import parquet_names
 from normlab.data.records import Dialect
-from normlab.data.schema import Schema
+from normlab.data.schema import ColumnType, Schema
 from normlab.data.source import Source
+from normlab.data.thousands import refuse_doubt
 from normlab.errors import UserError
 
 
@@ -26,19 +27,15 @@ def matched_columns(
     """The file's outline, and the position of each feature.
 
     Raises:
-        UserError: a column is absent, or columns without names are not those of training.
+        UserError: a column is absent, columns without names are not those of training, or the
+            numbers' sign may be the decimal sign or not.
     """
     if source.parquet:
-        header, has_header, dialect = Header(parquet_names(source)), True, Dialect()
+        header, has_header, dialect, sample = Header(parquet_names(source)), True, Dialect(), []
     else:
-        if format.header == "auto" and schema.file_columns == numbered(len(schema.file_columns)):
-            format = replace(format, header=False)  # as in training: there are no names to find
-        detected = detect(source, format, [*schema.features, *([schema.target] * labels)])
-        header, has_header, dialect = (
-            read_header(source, detected),
-            detected.header,
-            detected.dialect,
-        )
+        detected = _as_in_training(source, schema, format, labels)
+        header, has_header = read_header(source, detected), detected.header
+        dialect, sample = detected.dialect, detected.sample[has_header:]
     names, lines = header.names, header.lines_before_rows
     positions = (
         _by_name(names, schema, labels, source.name)
@@ -47,7 +44,47 @@ def matched_columns(
     )
     sources = [positions[name] for name in schema.features]
     target = positions[schema.target] if labels else None
-    return Columns(names, target, tuple(sorted(sources)), {}, dialect, has_header, lines), sources
+    types: dict[int, ColumnType] = {
+        positions[c.name]: "categorical"
+        for c in schema.columns
+        if c.type == "categorical" and isinstance(c.categories[0], str)
+    }
+    inputs = tuple(sorted(sources))
+    columns = Columns(names, target, inputs, types, dialect, has_header, lines)
+    written = schema.written
+    known = written and written.thousandths and written.decimal == dialect.decimal
+    if not source.parquet and format.decimal == "auto" and not known:
+        refuse_doubt(source, columns, sample)
+    return columns, sources
+
+
+def _are_names(first: Sequence[str], needed: Sequence[str], known: Sequence[str]) -> bool:
+    """Whether a record holds all names, which may look like numbers, and no other number."""
+    others = {*first}.difference(known)
+    return (
+        {*needed} <= {*first}
+        and len({*first}) == len(first)
+        and all(number(cell) is None for cell in others)
+    )
+
+
+def _as_in_training(source: Source, schema: Schema, format: Format, labels: bool) -> Detected:
+    """What the first lines show, in the light of how the training file was written."""
+    needed = [*schema.features, *([schema.target] * labels)]
+    detected, written = detect(source, format, needed), schema.written
+    if format.header == "auto" and detected.sample:
+        first = detected.sample[0]
+        if written and written.header and _are_names(first, needed, schema.file_columns):
+            detected = replace(detected, header=True)
+        elif schema.file_columns == numbered(len(schema.file_columns)):
+            detected = replace(detected, header=counts_columns(first))  # there are no others
+    dialect, signs = detected.dialect, signs_of(detected.sample)
+    # Numbers that all have the other sign are from a program with other customs, as a spreadsheet's
+    # in another language. And where commas separate the cells, few numbers have them.
+    told = signs == {dialect.decimal} or (not signs and dialect.separator == "comma")
+    if format.decimal == "auto" and written and not told:
+        detected = replace(detected, dialect=replace(dialect, decimal=written.decimal))
+    return detected
 
 
 def _by_name(names: Sequence[str], schema: Schema, labels: bool, source: str) -> dict[str, int]:

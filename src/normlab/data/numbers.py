@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 
 from normlab.data.schema import MISSING_VALUES, Value
 
+SIGNS = {"point": ".", "comma": ","}
+
 # Python's `re` and polars' regex engine read this alike.
 POINT = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 COMMA = POINT.replace(r"\.", ",")
@@ -24,6 +26,15 @@ def number(text: str, decimal: str = "point") -> float | None:
 def is_missing(text: str, spellings: Collection[str] = MISSING_VALUES) -> bool:
     """Whether a stripped cell is blank or one of the spellings, in any case of its letters."""
     return not text or text.lower() in {spelling.lower() for spelling in spellings}
+
+
+def missing_numbers(spellings: Collection[str], decimal: str = "point") -> set[float]:
+    """The numbers among the spellings of a missing value: -999 is also -999.0, or -999,0.
+
+    Settings spell them with a point, or as the file does.
+    """
+    found = (number(text, sign) for text in spellings for sign in {"point", decimal})
+    return {value for value in found if value is not None}
 
 
 def values_of(spellings: Sequence[str], decimal: str = "point") -> list[Value]:

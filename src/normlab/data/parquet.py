@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterator
 import polars as pl
 from polars.exceptions import PanicException
 
-from normlab.config.typed import setting
-from normlab.data.cells import cleaned
+from normlab.data.cells import as_text, cleaned
 from normlab.data.columns import Columns
 from normlab.data.faults import (
     FLOAT32_OVERFLOW,
@@ -25,6 +24,7 @@ from normlab.data.faults import (
 from normlab.data.numbers import PATTERNS, values_of
 from normlab.data.source import Source
 from normlab.errors import UserError
+from normlab.quoting import setting
 
 FAULT_CELLS = 2**21  # at once, in which a fault is looked for
 READ_CELLS = 2**23  # decoded at once: 64 MB of float64
@@ -74,15 +74,14 @@ def parquet_batches(
     """
     targets = () if columns.target is None else (columns.target,)
     needed: list[int] = sorted({*columns.inputs, *targets})
+    texts = {i for i in needed if columns.types.get(i) == "categorical"}.union(targets)
     try:
         lazy = pl.scan_parquet(source.path, glob=False)
         read = sorted({*needed, *carried})
         lazy = lazy.select(pl.nth(i).alias(str(i)) for i in read)
         frames = [lazy.collect()] if n_rows is None else _slices(lazy, n_rows, len(read))
         for frame in frames:
-            plain = [
-                _plain(frame[str(i)], columns.names[i], i == columns.target, source) for i in needed
-            ]
+            plain = [_plain(frame[str(i)], columns.names[i], i in texts, source) for i in needed]
             yield frame, cleaned(pl.DataFrame(plain), spellings, blank_rows=True)
     except (pl.exceptions.PolarsError, PanicException) as error:
         raise _damaged(source, error) from error
@@ -100,10 +99,10 @@ def _slices(lazy: pl.LazyFrame, n_rows: int, n_columns: int) -> Iterator[pl.Data
         yield from lazy.slice(start, at_once).collect().iter_slices(n_rows)
 
 
-def _plain(series: pl.Series, name: str, is_target: bool, source: Source) -> pl.Series:
+def _plain(series: pl.Series, name: str, is_text: bool, source: Source) -> pl.Series:
     kind = series.dtype
     if kind.is_numeric() or kind == pl.Null:
-        return series.cast(pl.String if is_target else pl.Float64)
+        return as_text(series) if is_text else series.cast(pl.Float64)
     if kind in (pl.Boolean, pl.String, pl.Categorical, pl.Enum):
         return series.cast(pl.String)
     raise UserError(

@@ -101,6 +101,7 @@ def _table(contents: Contents, selection: Selection, sha256: str) -> tuple[Table
         columns.names,
         selection.missing,
         tuple(selection.missing_values),
+        contents.written,
     )
     messages += cautions(frame, labels, schema, source.name)
     read_as = described(contents.read_as, columns, inputs)

@@ -32,6 +32,22 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Written:
+    """How the training file was written, as later files are expected to be.
+
+    Attributes:
+        header: whether its first line named the columns.
+        decimal: the sign before a number's fraction.
+        thousandths: whether fractions have three digits after one to three others (12.345): such
+            numbers could be thousands elsewhere, but not in a file like this one.
+    """
+
+    header: bool
+    decimal: Literal["point", "comma"]
+    thousandths: bool
+
+
+@dataclass(frozen=True)
 class Schema:
     """The meaning of a table's columns.
 
@@ -46,6 +62,7 @@ class Schema:
         missing: what becomes of missing values: "error" refuses them, "drop" removes their rows,
             "impute" leaves them to the network, as nan.
         missing_values: the spellings of a missing value; a blank cell is one always.
+        written: how the text file was written; None where there was none.
     """
 
     features: tuple[str, ...]
@@ -56,6 +73,7 @@ class Schema:
     file_columns: tuple[str, ...] = ()
     missing: MissingPolicy = "error"
     missing_values: tuple[str, ...] = MISSING_VALUES
+    written: Written | None = None
 
     def __post_init__(self) -> None:
         defaults = self._defaults(self.features, self.target, self.classes)
@@ -74,6 +92,7 @@ class Schema:
             "file_columns": (*features, target),
             "missing": "error",
             "missing_values": MISSING_VALUES,
+            "written": None,
         }
 
     @property
@@ -107,6 +126,8 @@ class Schema:
                 Column(**{**column, "categories": tuple(column["categories"])})
                 for column in plain["columns"]
             )
+        if "written" in plain:
+            rest["written"] = Written(**plain["written"])
         if "label_values" in plain:
             negatives, positives = plain["label_values"]
             rest["label_values"] = (tuple(negatives), tuple(positives))

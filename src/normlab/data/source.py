@@ -50,6 +50,12 @@ class Source:
     saved_as: str
 
 
+def holds(source: Source, part: bytes) -> bool:
+    """Whether a byte stands anywhere in the file."""
+    with source.path.open("rb") as file:
+        return any(part in chunk for chunk in iter(lambda: file.read(CHUNK), b""))
+
+
 @contextmanager
 def opened(path: Path, encoding: Encoding = "auto") -> Iterator[Source]:
     """The file as a source; a temporary copy of it is removed at the end.

@@ -14,9 +14,9 @@ from polars.exceptions import PanicException
 from normlab.data.cells import cleaned, holds_nul, scan
 from normlab.data.columns import Columns
 from normlab.data.faults import Expectation, find_fault, malformed
-from normlab.data.numbers import is_missing, number
+from normlab.data.numbers import is_missing, missing_numbers
 from normlab.data.records import WHITESPACE, ragged
-from normlab.data.source import CHUNK, Source
+from normlab.data.source import Source
 from normlab.errors import UserError
 
 
@@ -56,13 +56,14 @@ def text_batches(
         plain = _plain_numbers(raw, text, spellings)
         if holds_nul(raw[[c for c in raw.columns if not c.isdigit() or int(c) not in plain]]):
             raise _fault(source, columns)
-        if all(raw[str(p)].null_count() for p in (numeric - text).union(plain)):
+        known = {p: raw[str(p)] for p in numeric - text} | plain
+        if all(series.null_count() for series in known.values()):  # else no row is blank
             filled = ~raw.select(pl.all_horizontal(_is_blank(series) for series in raw)).to_series()
             if not filled.all():
                 raw = raw.filter(filled)
                 plain = {p: series.filter(filled) for p, series in plain.items()}
         rest = raw[[str(p) for p in needed if p not in plain]]
-        values = cleaned(rest, spellings, blank_rows=True)
+        values = cleaned(rest, spellings, columns.dialect.decimal, blank_rows=True)
         yield raw, pl.DataFrame([plain[p] if p in plain else values[str(p)] for p in needed])
 
 
@@ -93,7 +94,7 @@ def _plain_numbers(
     if not positions:
         return {}
     columns = [pl.col(str(position)).cast(pl.Float64, strict=False) for position in positions]
-    spelled = [value for text in spellings if (value := number(text)) is not None]
+    spelled = missing_numbers(spellings)
     known = {}
     for position, numbers in zip(positions, raw.select(columns), strict=True):
         texts = raw[str(position)]
@@ -115,12 +116,6 @@ def _is_blank(series: pl.Series) -> pl.Expr:
     if series.dtype != pl.String:
         return cells.is_null()
     return cells.str.strip_chars(WHITESPACE).fill_null("") == ""
-
-
-def holds_quotes(source: Source) -> bool:
-    """Whether a double quote stands anywhere: without any, no cell holds a separator."""
-    with source.path.open("rb") as file:
-        return any(b'"' in chunk for chunk in iter(lambda: file.read(CHUNK), b""))
 
 
 def _fault(source: Source, columns: Columns) -> UserError:

@@ -27,10 +27,9 @@ def diagnosis_text(diagnosis: dict[str, Any]) -> str:
     for name, one in start["features"].items():
         cells = (marked(name), _number(one["mean_in_stds_from_zero"]), _number(one["std"]))
         lines.append(f"| {' | '.join(cells)} |")
-    parts.append("\n".join(lines))
-    measures = [
-        f"largest scale over the smallest: {_number(start['scale_ratio'])}",
-    ]
+    if start["features"]:  # none where no column is a number
+        parts.append("\n".join(lines))
+    measures = [f"largest scale over the smallest: {_number(start['scale_ratio'])}"]
     for key in ("saturated_units", "dead_units"):
         if start.get(key):
             shares = ", ".join(f"{share:.0%}" for share in start[key])

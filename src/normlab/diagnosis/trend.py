@@ -30,6 +30,18 @@ def fall_of(curve: NDArray[np.float64]) -> float:
     return 2 * (median(tail[:half].tolist()) - median(tail[-half:].tolist()))
 
 
+def falls_throughout(curve: NDArray[np.float64]) -> bool:
+    """Whether the tail's last half has the lowest epoch, and none back at the first half's level.
+
+    A curve that jumps may have a lower median there by chance.
+    """
+    tail = tail_of(curve)
+    half = len(tail) // 2
+    if half == 0 or len(curve) - np.argmin(curve) > half:
+        return False
+    return bool(tail[-half:].max() < median(tail[:half].tolist()))
+
+
 def smoothed(curve: NDArray[np.float64]) -> NDArray[np.float64]:
     """Means of neighbours, as many as a twentieth of the curve: no lucky epoch is its best."""
     width = max(1, len(curve) // 20)

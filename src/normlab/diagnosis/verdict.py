@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from normlab.config.typed import setting
-from normlab.diagnosis.trend import fall_of, level_of, smoothed
+from normlab.diagnosis.trend import fall_of, falls_throughout, level_of, smoothed
+from normlab.quoting import setting
 
 # Within 2 % of a guess's loss nothing is learnt: below, and a few hundred rows' chance fit of a
 # line explains as much. A gain of the same size over the last third of a training is still a gain.
@@ -58,6 +58,7 @@ class Case:
         final: training loss of the weights that are kept.
         n_val: rows held out for validation.
         lr, rates: the learning rate as it was set, and that of each epoch.
+        hidden, weight_decay, max_epochs, patience: settings, so that no step is one in force.
         remedies: what mends the inputs; empty where nothing is wrong with them.
         inputs: what is wrong with them, in words.
         lost: share of hidden units that were lost at the end; `fault` in which way.
@@ -71,6 +72,10 @@ class Case:
     n_val: int = 0
     lr: float = 0.01
     rates: Sequence[float] = ()
+    hidden: Sequence[int] = (8,)
+    weight_decay: float = 0.0
+    max_epochs: int = 0
+    patience: int | None = None
     remedies: Sequence[str] = field(default=())
     inputs: str = ""
     lost: float = 0.0
@@ -89,42 +94,52 @@ def judge(case: Case) -> Verdict:
     if len(val) != len(train) or not np.isfinite(val).all():  # not validated in every epoch
         val = val[:0]
     if len(train):
-        found = _diverged(case, train) or _overfitting(case, train, val)
-        found = found or _still_falling(case, train, val)
+        found = _lost(case, train) or _overfitting(case, train, val)
+        found = found or _still_falling(case, train, val) or _far_above(case, train)
         if found is not None:
             return found
     return _stuck(case) if learnt_nothing(case.final, case.guess) else _learnt(case)
 
 
-def _diverged(case: Case, train: NDArray[np.float64]) -> Verdict | None:
-    steps = (_smaller_rate(case), *case.remedies)
+def _lost(case: Case, train: NDArray[np.float64]) -> Verdict | None:
     lost = ~np.isfinite(train)
     if lost.any() or not np.isfinite(case.final):
         where = f"in epoch {int(np.argmax(lost)) + 1}" if lost.any() else "after the last epoch"
-        return Verdict("diverged", f"the training loss was no number {where}", steps)
-    level = level_of(train)
-    falling = fall_of(train) > STILL_FALLING * level
-    if level > FAR_ABOVE * case.guess and not falling:
-        return Verdict(
-            "diverged",
-            f"the training loss ended at {level:.4g}, far above a guess's {case.guess:.4f}",
-            steps,
-        )
-    best = float(smoothed(train).min())
+        return _diverged(case, f"the training loss was no number {where}")
+    level, best = level_of(train), float(smoothed(train).min())
     if learnt_nothing(level, case.guess) and best < HAD_LEARNT * case.guess:
-        return Verdict(
-            "diverged",
-            f"the training loss had fallen to {best:.4f} and came back to {level:.4f}, a guess's",
-            steps,
+        return _diverged(
+            case,
+            f"the training loss had fallen to {best:.4f} and came back to {level:.4f}, no better "
+            f"than a guess's {case.guess:.4f}",
         )
     return None
+
+
+def _far_above(case: Case, train: NDArray[np.float64]) -> Verdict | None:
+    level = level_of(train)
+    if level <= FAR_ABOVE * case.guess:
+        return None
+    return _diverged(
+        case, f"the training loss ended at {level:,.2f}, far above a guess's {case.guess:.4f}"
+    )
+
+
+def _diverged(case: Case, reason: str) -> Verdict:
+    """Of inputs whose scale is amiss, or of a rate that is too large."""
+    steps = (*case.remedies, _smaller_rate(case))
+    return Verdict("diverged", f"{reason}{_because(case)}", steps)
+
+
+def _because(case: Case) -> str:
+    return f"; {case.inputs}" if case.inputs else ""
 
 
 def _overfitting(
     case: Case, train: NDArray[np.float64], val: NDArray[np.float64]
 ) -> Verdict | None:
-    if len(val) < 2:
-        return None
+    if len(val) < 2 or learnt_nothing(level_of(train), case.guess):
+        return None  # who is no better than a guess on the training rows has not learnt them
     smooth = smoothed(val)
     width = len(val) - len(smooth) + 1
     best = int(np.argmin(smooth))
@@ -134,9 +149,7 @@ def _overfitting(
     at_best = float(train[best : best + width].mean())
     fell = at_best - level_of(train) > LEAST_RISE_OF_GUESS * case.guess
     # Kept weights of a guess from an early epoch: no later one was better on the validation rows.
-    never = learnt_nothing(case.final, case.guess) and not learnt_nothing(
-        level_of(train), case.guess
-    )
+    never = learnt_nothing(case.final, case.guess)
     if not never and (rise <= max(margin * low, LEAST_RISE_OF_GUESS * case.guess) or not fell):
         return None
     epoch = best + width // 2 + 1
@@ -144,29 +157,34 @@ def _overfitting(
         f"the validation loss went from {low:.4f} at epoch {epoch} to {level:.4f}, while the "
         f"training loss fell to {level_of(train):.4f}"
     )
-    steps = [
-        "early_stopping.patience=10",
-        "more rows, a smaller net (model.hidden) or model.weight_decay above 0",
-    ]
+    steps = []
     if learnt_nothing(low, case.guess):
-        steps.insert(0, "other features: these may say nothing of the label on new rows")
+        steps.append("other features: these may say nothing of the label on new rows")
+    if case.patience is None:
+        steps.append("early_stopping.patience=10")
+    smaller = ", a smaller net (model.hidden)" if case.hidden else ""
+    decay = "a larger model.weight_decay" if case.weight_decay else "model.weight_decay above 0"
+    steps.append(f"more rows{smaller} or {decay}")
     return Verdict("overfitting", reason, tuple(steps))
 
 
 def _still_falling(
     case: Case, train: NDArray[np.float64], val: NDArray[np.float64]
 ) -> Verdict | None:
-    fall = fall_of(train)
-    if fall < STILL_FALLING * case.guess:
+    fall, level = fall_of(train), level_of(train)
+    far = level > FAR_ABOVE * case.guess
+    least = STILL_FALLING * (level if far else case.guess)
+    if fall < least or (far and not falls_throughout(train)):
         return None
-    if len(val) and not fall_of(val) >= STILL_FALLING / 2 * case.guess:
+    if len(val) and not fall_of(val) >= least / 2:
         return None  # more epochs would serve the training rows alone
     reason = (
-        f"the training loss fell by {fall:.4f} over the last third of the epochs, to "
-        f"{level_of(train):.4f}"
+        f"the training loss fell by {fall:.4f} over the last third of the epochs, to {level:.4f}"
     )
-    steps = [setting("trainer.max_epochs", 3 * len(train)), *_larger_rate(case), *case.remedies]
-    return Verdict("still falling", reason, tuple(steps))
+    longer = _longer(case, 3)
+    if far:  # what it gains by more epochs is nothing to what suitable inputs would give
+        return Verdict("still falling", f"{reason}{_because(case)}", (*case.remedies, *longer))
+    return Verdict("still falling", reason, (*longer, *_larger_rate(case), *case.remedies))
 
 
 def _larger_rate(case: Case, factor: float = 3) -> list[str]:
@@ -174,6 +192,14 @@ def _larger_rate(case: Case, factor: float = 3) -> list[str]:
     slower = ["model/scheduler=none, for the rate has decayed"] if decayed else []
     larger = [f"a larger rate, such as {_rate(factor * case.lr)}"]
     return [*slower, *larger]
+
+
+def _longer(case: Case, factor: int) -> list[str]:
+    """More epochs, or more patience where it was that which ended the training."""
+    if len(case.train) >= case.max_epochs:
+        return [setting("trainer.max_epochs", factor * len(case.train))]
+    waits = case.patience
+    return [] if waits is None else [setting("early_stopping.patience", factor * waits)]
 
 
 def _smaller_rate(case: Case) -> str:
@@ -190,7 +216,7 @@ def _stuck(case: Case) -> Verdict:
         "net ignores its input"
     )
     if case.inputs:
-        return Verdict("stuck", f"{reason}; {case.inputs}", tuple(case.remedies))
+        return Verdict("stuck", f"{reason}{_because(case)}", tuple(case.remedies))
     if case.lost > 0.5:
         reason += f"; {case.lost:.0%} of its hidden units ended {case.fault}"
         return Verdict(
@@ -198,8 +224,7 @@ def _stuck(case: Case) -> Verdict:
         )
     if case.reach < LEAST_REACH:
         reason += f"; at these rates no weight can have moved by more than {case.reach:.2g}"
-        more = setting("trainer.max_epochs", 10 * len(case.train))
-        return Verdict("stuck", reason, (*_larger_rate(case, 10), more))
+        return Verdict("stuck", reason, (*_larger_rate(case, 10), *_longer(case, 10)))
     return Verdict(
         "stuck",
         reason,

@@ -9,6 +9,7 @@ import math
 
 from normlab.data.cautions import FAR_APART
 from normlab.diagnosis.start import Start
+from normlab.model.divergence import LARGE
 
 FAR_FROM_ZERO = 5.0  # standard deviations between a feature's mean and 0
 MOST_SATURATED = 0.5  # of a layer's units
@@ -43,6 +44,15 @@ def findings(start: Start) -> list[str]:
     return found
 
 
+def oversized(start: Start) -> list[str]:
+    """A clause on inputs of a large scale: what a loss far above a guess's comes from."""
+    scales = dict(zip(start.features, start.scales, strict=True))
+    name = max(scales, key=scales.__getitem__, default="")
+    if not name or scales[name] <= LARGE:
+        return []
+    return [f"the first layer sees {name!r} with a standard deviation of {scales[name]:.3g}"]
+
+
 def gravity(start: Start) -> float:
     """How far the worst measure is beyond its threshold, to choose one run of many."""
     offsets = [offset for offset in start.offsets if not math.isnan(offset)]
@@ -68,7 +78,7 @@ def remedies(normalization: str, batchnorm: bool) -> list[str]:
     """Settings that bring the inputs to zero and to one scale, but for those in use."""
     ways = [] if normalization == "standardize" else [STANDARDIZE]
     ways += [] if batchnorm else [BATCHNORM]
-    return ways or ["model.init=xavier", "another model.activation"]
+    return ways or ["another model.init", "another model.activation"]
 
 
 def summed_up(warnings: list[tuple[Start, str, str]], n_runs: int) -> str | None:

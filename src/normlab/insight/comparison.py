@@ -122,14 +122,26 @@ def share(count: float, n: int) -> Share:
 
 def duel(ours: Mapping[Any, float], theirs: Mapping[Any, float]) -> Duel:
     """Compares losses by seed, over the seeds that both were run with."""
+    a, b, tied = _pairs(ours, theirs)
+    with np.errstate(invalid="ignore"):  # inf - inf: both diverged, no difference
+        difference = np.where(tied, 0.0, a - b)
+    return Duel(wins(ours, theirs), summarize(difference))
+
+
+def wins(ours: Mapping[Any, float], theirs: Mapping[Any, float]) -> Share:
+    """`Duel.wins`, without the bootstrap that its difference takes."""
+    a, b, tied = _pairs(ours, theirs)
+    return share(float(np.sum((a < b) & ~tied) + 0.5 * np.sum(tied)), len(tied))
+
+
+def _pairs(
+    ours: Mapping[Any, float], theirs: Mapping[Any, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Both losses of each seed that both were run with, and whether they are equal."""
     seeds = [seed for seed in ours if seed in theirs]
     a = np.array([ours[seed] for seed in seeds], dtype=np.float64)
     b = np.array([theirs[seed] for seed in seeds], dtype=np.float64)
-    tied = np.isclose(a, b, rtol=_TIE, atol=0.0)
-    wins = float(np.sum((a < b) & ~tied) + 0.5 * np.sum(tied))
-    with np.errstate(invalid="ignore"):  # inf - inf: both diverged, no difference
-        difference = np.where(tied, 0.0, a - b)
-    return Duel(share(wins, len(seeds)), summarize(difference))
+    return a, b, np.isclose(a, b, rtol=_TIE, atol=0.0)
 
 
 def first_at_most(curve: NDArray[np.float64], target: float) -> float:
@@ -138,11 +150,11 @@ def first_at_most(curve: NDArray[np.float64], target: float) -> float:
     return float(reached[0] + 1) if len(reached) else math.inf
 
 
-def learnt_nothing(train_loss: Sequence[float], label_entropy: Sequence[float]) -> Share:
+def learnt_nothing(train_loss: Sequence[float], guess_loss: Sequence[float]) -> Share:
     """The share of runs within 2 % of the loss of a model that ignores its input, or above.
 
     A loss that was not a number is inf: such a run has learnt nothing either. Runs whose labels
-    are all alike (entropy 0) could not learn anything and are left out.
+    are all alike (a guess's loss is 0) could not learn anything and are left out.
     """
-    pairs = [(loss, h) for loss, h in zip(train_loss, label_entropy, strict=True) if h > 0]
-    return share(sum(has_learnt_nothing(loss, h) for loss, h in pairs), len(pairs))
+    pairs = [(loss, guess) for loss, guess in zip(train_loss, guess_loss, strict=True) if guess > 0]
+    return share(sum(has_learnt_nothing(*pair) for pair in pairs), len(pairs))

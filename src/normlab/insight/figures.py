@@ -27,7 +27,7 @@ from normlab.insight.comparison import quantile
 from normlab.insight.landscapes import heat_map, sensitivity
 from normlab.insight.standing import losses
 from normlab.insight.standings import Standings
-from normlab.insight.standings_canvas import entropy_line, legend, pictured, title
+from normlab.insight.standings_canvas import guess_line, legend, pictured, title
 from normlab.insight.words import loss_name, target_name
 
 _MOST_POINTS = 300  # along a curve: more is finer than a pixel
@@ -69,7 +69,7 @@ def _loss_over_epochs(standings: Standings) -> Figure | None:
         if 0 < bottom < np.inf:
             log_axis(panel, "y")
         whole_numbers(panel.xaxis)
-        entropy_line(panel, standings, panel.axhline)
+        guess_line(panel, standings, panel.axhline)
         label(panel, "epoch", loss_name(split))
     legend(figure, rows, lambda row: row.label)
     many = any(len(row.runs) > 1 for row in rows)
@@ -144,7 +144,7 @@ def _final_loss(standings: Standings) -> Figure | None:
     panel.set_ylim(len(rows) - 0.4, -0.6)
     if everything and min(everything) > 0:
         log_axis(panel, "x")
-    entropy_line(panel, standings, panel.axvline)
+    guess_line(panel, standings, panel.axvline)
     label(panel, f"final {loss_name(standings.criterion)}", "")
     panel.grid(visible=False, axis="y")
     title(figure, standings, "Final losses: one point a seed, a bar at the median")

@@ -8,9 +8,11 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from normlab.insight.canvas import (
+    GRID,
     INK,
     LETTER,
     MUTED,
@@ -26,7 +28,7 @@ from normlab.insight.canvas import (
 from normlab.insight.settings import as_number, in_order, short_values
 from normlab.insight.standing import Standing, is_task
 from normlab.insight.standings import Standings
-from normlab.insight.standings_canvas import MOST, entropy_line, legend, pictured, title
+from normlab.insight.standings_canvas import MOST, guess_line, legend, pictured, title
 from normlab.insight.words import loss_name
 
 _COLOURS = "cividis_r"  # even in lightness, the same to colour-blind people; bright is low
@@ -80,13 +82,15 @@ def heat_map(standings: Standings) -> Figure | None:
         shown = np.ma.masked_invalid(cells)
         panel.pcolormesh(shown, cmap=_COLOURS, norm=norm, edgecolors=PAPER, lw=1.5)
         for (i, j), value in np.ndenumerate(cells):
-            if wide <= MOST and np.isfinite(value):
-                # Bright cells are low losses, with dark figures on them.
+            if np.isinf(value):
+                panel.add_patch(Rectangle((j, i), 1, 1, fc=GRID, ec=PAPER, lw=1.5))
+                words, colour = "diverged", INK
+            else:  # bright cells are low losses, with dark figures on them
+                words = "" if np.isnan(value) else f"{value:.3g}"
                 colour = "#010203" if float(norm(value)) < 0.5 else "#fefeff"
+            if words and wide <= MOST:
                 place = (j + 0.5, i + 0.5)
-                panel.annotate(
-                    f"{value:.3g}", place, color=colour, ha="center", va="center", fontsize=8
-                )
+                panel.annotate(words, place, color=colour, ha="center", va="center", fontsize=8)
         for key, axis, set_ticks in (
             (across, panel.xaxis, panel.set_xticks),
             (down, panel.yaxis, panel.set_yticks),
@@ -163,7 +167,7 @@ def sensitivity(standings: Standings) -> Figure | None:
         if len(places) <= 8:
             panel.set_xticks(places)
             panel.minorticks_off()
-        entropy_line(panel, standings, panel.axhline)
+        guess_line(panel, standings, panel.axhline)
         label(panel, key, f"{'' if standings.drawn else 'median '}{loss_name(standings.selection)}")
     legend(
         figure, strategies, lambda row: _without(row, standings, swept), not standings.drawn, True

@@ -26,7 +26,8 @@ _CAPTIONS = {
     "all lean one way are a difference that does not hang on the seed.",
     "epochs_to_target": "How many of the finished runs have reached the target by an epoch. A "
     "line that ends below 100 % is the share of runs that never did.",
-    "heat_map": "Bright is low. Empty cells were not run.",
+    "heat_map": "Bright is low. Grey cells have diverged: their median is no number. "
+    "Empty cells have no finished run.",
     "sensitivity": "A flat line is a strategy that forgives a poor choice; a strategy that wins "
     "at one value alone needs its search.",
 }

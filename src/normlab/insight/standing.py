@@ -106,7 +106,7 @@ def standing(
             name: summarize([final.get(name, np.nan) for final in finals]) for name in measures
         },
         nothing=learnt_nothing(
-            [final["train/loss"] for final in finals], [final["label_entropy"] for final in finals]
+            [final["train/loss"] for final in finals], [final["guess_loss"] for final in finals]
         ),
         arrivals=arrivals,
         epochs=summarize(epochs),

@@ -3,7 +3,8 @@
 - The criterion is the final loss on the test split; where not every run has one, on the
   validation split, else on the training rows.
 - Settings are compared on equal data alone: each choice of data is a task with its own winner.
-- Within a task the order is by the criterion's median. Settings with fewer than FEWEST finished
+- Within a task the order is by the criterion's median, but that a setting which surely beats the
+  one of the lowest median, seed by seed, goes before it. Settings with fewer than FEWEST finished
   runs come last, so that one lucky run is nobody's yardstick. The "best other" setting is the
   first in this order that is not the setting itself.
 - Where a tuned key (the learning rate) varies, settings that differ in it alone are one strategy,
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from normlab.insight.comparison import FEWEST_TO_WIN, duel
+from normlab.insight.comparison import FEWEST_TO_WIN, duel, wins
 from normlab.insight.settings import as_number, searched, short_names, short_values
 from normlab.insight.standing import Short, Standing, by_seed, is_task, order, standing
 from normlab.insight.sweep import SPLITS, Run, Sweep
@@ -27,7 +28,7 @@ Outcome = Literal["won", "even", "few", "unpaired", "alone", "empty"]
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What a task ends in: `leader` has the lowest median loss, `runner_up` the next."""
+    """What a task ends in: `leader` is first in order, `runner_up` next."""
 
     task: str
     outcome: Outcome
@@ -145,17 +146,32 @@ def _with_duels(rows: Sequence[Standing], criterion: str) -> tuple[Standing, ...
         tasks.setdefault(row.task, []).append(row)
     ranked = []
     for members in tasks.values():
-        seeded = [by_seed(row, criterion) for row in members]
-        for place, row in enumerate(members):
-            other = 1 if place == 0 else 0
-            if other < len(members) and members[other].finished:
-                row = replace(
-                    row,
-                    opponent=members[other].label,
-                    duel=duel(seeded[place], seeded[other]),
-                )
+        seeded = _paired_order([(row, by_seed(row, criterion)) for row in members])
+        for place, (row, losses) in enumerate(seeded):
+            best_other = next((one for one in seeded[:2] if one[0] is not row), None)
+            if best_other is not None and best_other[0].finished:
+                other, theirs = best_other
+                row = replace(row, opponent=other.label, duel=duel(losses, theirs))
             ranked.append((place, row))
     return tuple(row for _, row in sorted(ranked, key=lambda pair: pair[0]))
+
+
+_Seeded = tuple[Standing, dict[tuple[str, ...], float]]
+
+
+def _paired_order(by_median: list[_Seeded]) -> list[_Seeded]:
+    """Those that surely beat the first, in an order made alike; the first; the others.
+
+    A median may be the lowest of two although the other setting is lower in nearly every seed.
+    So none of the others surely beats the one that comes first in the end: the settings that go
+    before the lowest median are compared with one another in the same way.
+    """
+    if len(by_median) < 2:
+        return by_median
+    first, *others = by_median
+    better = [other for other in others if wins(other[1], first[1]).low > 0.5]
+    rest = [other for other in others if other not in better]
+    return [*_paired_order(better), first, *rest]
 
 
 def _verdicts(best: Sequence[Standing], names: dict[str, str], short: Short) -> tuple[Verdict, ...]:

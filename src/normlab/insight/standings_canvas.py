@@ -23,16 +23,16 @@ def pictured(standings: Standings) -> list[Standing]:
     return sorted(rows, key=lambda row: tasks.index(row.task))
 
 
-def entropy_line(panel: Axes, standings: Standings, draw: Callable) -> None:
+def guess_line(panel: Axes, standings: Standings, draw: Callable) -> None:
     """Where a run that learnt nothing sits; only where all runs share it."""
-    finals = [run.finals["label_entropy"] for run in standings.sweep.finished if run.finals]
+    finals = [run.finals["guess_loss"] for run in standings.sweep.finished if run.finals]
     known = [value for value in finals if np.isfinite(value)]
     if known and max(known) <= 1.02 * min(known):
         place = float(np.median(known))
         draw(place, color=MUTED, linestyle=(0, (1, 2)), linewidth=1.2)
         horizontal = draw == panel.axhline
         panel.annotate(
-            f"label entropy {number(place)}",
+            f"a guess's loss {number(place)}",
             (1.0, place) if horizontal else (place, 1.0),
             xycoords=panel.get_yaxis_transform() if horizontal else panel.get_xaxis_transform(),
             xytext=(0, 3) if horizontal else (3, 3),

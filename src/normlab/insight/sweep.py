@@ -39,7 +39,7 @@ class Run:
         config: its settings, see `Flat`.
         curves: "train/loss" and "val/loss" where there are any, float64 (epochs,), entry e - 1
             for epoch e. nan is an epoch without a row, inf a loss that was not a number.
-        finals: result.json on one level: "test/loss", "label_entropy", ...; None while the run
+        finals: result.json on one level: "test/loss", "guess_loss", ...; None while the run
             is unfinished. A loss that was not a number is inf, any other such value nan; a split
             that does not exist has no key.
     """
@@ -189,6 +189,7 @@ def _read_finals(path: Path) -> dict[str, float] | None:
                 finals[f"{split}/{name}"] = math.inf if lost else value
     for name in ("label_entropy", "epochs", "seconds", "rows_per_second"):
         finals[name] = _number(result[name] if name == "label_entropy" else result.get(name))
+    finals["guess_loss"] = _number(result.get("guess_loss", result["label_entropy"]))
     return finals
 
 

@@ -13,7 +13,7 @@ SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 LEGEND = (
     "Each cell: the median over seeds [its quartiles], below it (the 95 % interval). 'beats the "
     "best other' is the probability, over seeds that both were run with, of the lower final loss "
-    "[seeds won; ties count half]; the best other is the one with the lowest median of the others."
+    "[seeds won; ties count half]; the best other is the first of the others in this order."
 )
 METHOD = (
     "Intervals: percentile bootstrap for medians; exact (Clopper-Pearson) for shares and "
@@ -131,7 +131,7 @@ def _about_runs(standings: Standings) -> list[str]:
     lost = [row.label for row in standings.best if row.nothing.n and row.nothing.value > 0.5]
     if lost:
         said.append(
-            f"Most runs learnt nothing (training loss within 2 % of the label entropy) with "
+            f"Most runs learnt nothing (training loss within 2 % of a guess's) with "
             f"{len(lost)} of {len(standings.best)} settings: {_some(lost)}. Such losses differ by "
             "chance alone."
         )

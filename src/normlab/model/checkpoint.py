@@ -6,7 +6,6 @@ tensor has a leading axis of runs.
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +50,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except pickle.UnpicklingError as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # UnpicklingError, RuntimeError, EOFError, IndexError alike
         if "WeightsUnpickler error: Unsupported" in str(error):
             reason = "it names code to run, and was not opened"
         else:
-            reason = "it is damaged, or something else"
-        raise UserError(f"{path} is no checkpoint that can be read safely: {reason}") from None
-    except Exception as error:
-        # torch.load raises RuntimeError, EOFError, KeyError and others alike.
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+            reason = (
+                "it is damaged, or something else. A model is the folder of a run, or a file in "
+                "its checkpoints/"
+            )
         raise UserError(f"{path} is no checkpoint that can be read safely: {reason}") from None
     entry = checkpoint.get("normlab") if isinstance(checkpoint, dict) else None
     if not isinstance(entry, dict) or entry.get("format") not in (FORMAT, ONE_RUN):

@@ -6,6 +6,7 @@ metrics.csv       a row an epoch
 events.out...     the same for TensorBoard, with settings, final metrics, texts and pictures
 checkpoints/      best.ckpt; last.ckpt, of runs that train together in the first one's folder
 result.json       the figures of the checkpoint that it names
+traceback.txt     in a sweep, where a defect of the program has ended the run
 """
 
 # protobuf makes the classes of its messages when they are imported, unseen by pyright.
@@ -23,6 +24,7 @@ from typing import Any
 import torch
 
 from normlab.config.changes import flatten
+from normlab.defects import TRACEBACK
 from normlab.diagnosis.curves import Curves
 from normlab.errors import UserError
 from normlab.files import force_to_disk, strict_json, to_yaml, write_durably
@@ -138,6 +140,7 @@ class RunFolder:
                     f"{self.path / name} is not what it was when the checkpoint was written: "
                     f"{now.get(name, 0)} of {length} bytes are left"
                 )
+        (self.path / TRACEBACK).unlink(missing_ok=True)
         for name in now:
             if name not in lengths:
                 (self.path / name).unlink()
