@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from normlab.diagnosis import start
 from normlab.model.network import Network
 
 Train = Callable[..., Any]
@@ -48,16 +47,16 @@ def test_runs_that_cannot_be_trained_leave_the_others(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: tuple[str, ...]
 ) -> None:
     """A stack among two, runs alone, and Hydra's own launcher; mended, the sweep goes on."""
-    forward = Network.forward
+    logits = Network.logits
 
-    def broken(self: Network, rows: Tensor) -> Tensor:
+    def broken(self: Network, inputs: Tensor) -> Tensor:
         if self.training and len(self.hidden) == 2:
             raise ZeroDivisionError("two layers")
-        return forward(self, rows)
+        return logits(self, inputs)
 
     command = (*SWEEP, "model.hidden=[4,4],[4]", "seed=0,1", *how)
     with monkeypatch.context() as patched:
-        patched.setattr(Network, "forward", broken)
+        patched.setattr(Network, "logits", broken)
         ended = train(*command)
     jobs = {"0": "model.hidden=[4,4] seed=0", "1": "model.hidden=[4,4] seed=1"}
     assert_named(ended, tmp_path, jobs, "ZeroDivisionError: two layers")
@@ -69,24 +68,6 @@ def test_runs_that_cannot_be_trained_leave_the_others(
     assert not list(tmp_path.rglob("traceback.txt"))
 
 
-@pytest.mark.parametrize("how", [(), ("hydra/launcher=basic",)])
-def test_a_run_that_cannot_be_prepared_leaves_the_others(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: tuple[str, ...]
-) -> None:
-    """One of a stack, where the diagnosis measures all of them at once."""
-    lost_units = start.lost_units
-
-    def broken(outputs: list[Tensor], activation: str) -> Tensor:
-        if outputs[0].abs().max() > 20:  # some run's inputs are far from 0
-            raise ZeroDivisionError("far from 0")
-        return lost_units(outputs, activation)
-
-    monkeypatch.setattr(start, "lost_units", broken)
-    ended = train(*SWEEP, "normalization=standardize,none,center", *how)
-    assert_named(ended, tmp_path, {"1": "normalization=none"}, "ZeroDivisionError: far from 0")
-    assert finished(tmp_path) == ["0", "2"]
-
-
 def test_what_a_user_can_mend_ends_the_sweep(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,7 +76,7 @@ def test_what_a_user_can_mend_ends_the_sweep(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "there")
 
-    monkeypatch.setattr(Network, "forward", full)
+    monkeypatch.setattr(Network, "logits", full)
     ended = train(*SWEEP, "seed=0,1")
     assert ended.status == 1
     assert ended.err.splitlines()[-1] == "normlab: there: No space left on device"

@@ -15,7 +15,7 @@ from normlab.cli import main
 from normlab.cli.example import EXAMPLES
 from normlab.data.inspection import inspect_file
 from normlab.data.readers import read_table
-from normlab.loading import load_table
+from normlab.data.load import load_table
 
 Train = Callable[..., Any]
 

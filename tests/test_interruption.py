@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from normlab.interruption import how_to_go_on
+from normlab.training.signals import how_to_go_on
 
 SIGNAL_IN_DEL = """
 import os, signal, time

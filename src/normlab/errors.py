@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,18 @@ class UserError(Exception):
     The program's doors print the message alone and exit with status 1. Any other exception is a
     defect of the program and keeps its traceback.
     """
+
+
+# What a disk or its rights refuse; any other OSError is a defect of the program.
+OF_THE_DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+     errno.ENAMETOOLONG, errno.ENOTDIR}
+)  # fmt: skip
+
+
+def of_the_disk(error: Exception) -> bool:
+    """Whether the user's disk is the reason, not the program."""
+    return isinstance(error, OSError) and error.errno in OF_THE_DISK
 
 
 REFUSED = ("can't allocate memory", "out of memory")  # by torch, on the CPU and on a GPU

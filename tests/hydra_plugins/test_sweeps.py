@@ -39,9 +39,10 @@ BASE = (
 NO_REPORT = "~hydra.callbacks.sweep_report"
 SMALL = (*BASE, NO_REPORT)
 BASIC = "hydra/launcher=basic"
+LAST = "checkpoints/last.ckpt"  # of those that train together in the first one's folder
 MADE = {
-    ".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml",
-    "checkpoints/best.ckpt", "checkpoints/last.ckpt",
+    ".hydra/config.yaml", ".hydra/overrides.yaml",
+    "checkpoints/best.ckpt",
     "config.yaml", "events", "metrics.csv", "provenance.json", "result.json",
 }  # fmt: skip
 
@@ -54,16 +55,6 @@ def files_of(folder: Path) -> dict[str, Path]:
 
 def numbers(text: str) -> dict[str, Any]:
     return {k: v for k, v in json.loads(text).items() if k not in ("seconds", "rows_per_second")}
-
-
-def hydras(text: str) -> dict[str, Any]:
-    """hydra.yaml, but for the launcher and the place."""
-    content = yaml.safe_load(text)["hydra"]
-    content["launcher"] = content["runtime"]["choices"]["hydra/launcher"] = None
-    content["runtime"]["output_dir"] = Path(content["runtime"]["output_dir"]).name
-    content["runtime"]["cwd"] = None
-    content["overrides"]["hydra"] = sorted(set(content["overrides"]["hydra"]) - {BASIC})
-    return content
 
 
 def scalars(path: Path) -> dict[str, list[tuple[int, float]]]:
@@ -87,7 +78,7 @@ def content(name: str, path: Path) -> Any:
         return [{key: float(value) for key, value in row.items() if value} for row in rows]
     if name.endswith("result.json"):
         return numbers(text)
-    return hydras(text) if name.endswith("hydra.yaml") else yaml.safe_load(text)
+    return yaml.safe_load(text)
 
 
 def assert_alike(one: Any, other: Any, where: str) -> None:
@@ -111,12 +102,14 @@ def assert_alike(one: Any, other: Any, where: str) -> None:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """The same files, train.log aside, with the same content."""
+    """The same files with the same content, but for what Hydra's own launcher writes besides.
+
+    And for last.ckpt, of which runs that train together have one.
+    """
     left, right = files_of(one), files_of(other)
-    left.pop("train.log", None)
-    right.pop("train.log", None)
-    assert left.keys() == right.keys()
-    for name in left:
+    hydras = {"train.log", ".hydra/hydra.yaml", LAST}
+    assert left.keys() - hydras == right.keys() - hydras
+    for name in left.keys() - hydras:
         assert_alike(content(name, left[name]), content(name, right[name]), f"{one.name}/{name}")
 
 
@@ -160,7 +153,7 @@ def test_both_launchers_leave_the_same_files(train: Train, places: tuple[Path, P
     one, other = (place / "sweep" for place in places)
     assert {path.name for path in one.iterdir()} == {*map(str, range(6)), "multirun.yaml"}
     for num in range(6):
-        assert set(files_of(one / str(num))) == MADE
+        assert set(files_of(one / str(num))) == MADE | ({LAST} if num in (0, 4) else set())
         assert_same_run(one / str(num), other / str(num))
     losses = [numbers((one / f"{n}/result.json").read_text())["val"]["loss"] for n in range(6)]
     assert len(set(losses)) == 6
@@ -179,8 +172,6 @@ def test_runs_that_share_no_stack_train_alone_and_say_why(
     ]
     for num in range(3):
         assert_same_run(one / f"sweep/{num}", other / f"sweep/{num}")
-    assert (one / "sweep/2/train.log").exists(), "as Hydra runs a job"
-
     clipped = train(*SMALL, "seed=0,1", "+trainer.gradient_clip_val=1.0", "hydra.sweep.dir=clipped")
     assert clipped.status == 0
     assert logged(clipped) == [
@@ -324,7 +315,7 @@ def test_a_killed_sweep_is_continued(train: Train, tmp_path: Path, root: Path) -
     ]
     assert state_of(results[0].parent) == before
     for num, path in enumerate(results):
-        assert set(files_of(path.parent)) == MADE
+        assert set(files_of(path.parent)) - {LAST} == MADE
         epochs = (2, 150)[num % 2]
         assert numbers(path.read_text())["epochs"] == epochs
         assert len(content("metrics.csv", path.parent / "metrics.csv")) == epochs
@@ -475,7 +466,7 @@ def test_a_search_by_optuna(train: Train, tmp_path: Path) -> None:
     losses, settings = [], []
     for num in range(5):
         run = tmp_path / f"sweep/{num}"
-        assert set(files_of(run)) == MADE
+        assert set(files_of(run)) - {LAST} == MADE
         losses.append(numbers((run / "result.json").read_text())["val"]["loss"])
         settings.append(yaml.safe_load((run / "config.yaml").read_text()))
     best = settings[losses.index(min(losses))]

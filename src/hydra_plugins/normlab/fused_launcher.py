@@ -69,8 +69,7 @@ class GridSweeper(Sweeper):
         for start in range(0, len(jobs), size):
             batches.append(launcher.launch(jobs[start : start + size], start))
             for job in batches[-1]:
-                if job.status != JobStatus.FAILED or not isinstance(launcher, FusedLauncher):
-                    _ = job.return_value  # raises what the job raised
+                _ = job.return_value  # raises what the job raised
         return batches
 
     def _combinations(self, arguments: Sequence[str]) -> list[list[str]]:
@@ -136,15 +135,23 @@ class FusedLauncher(Launcher):
         jobs = self.composed[initial_job_idx:last]
         if [job.overrides for job in jobs] != [list(own) for own in job_overrides]:
             jobs = self.composer.compose(job_overrides, initial_job_idx)
-        from normlab.training.sweep import Job, train_jobs  # imports torch
+        from normlab.training.plan import Job  # imports torch
+        from normlab.training.sweep import train_jobs
 
         folder = Path(self.config.hydra.sweep.dir)
+        runs = [
+            Job(
+                job.settings,
+                job.folder,
+                f"job {job.num}",
+                " ".join(job.overrides),
+                job.write_hydra_files,
+            )
+            for job in jobs
+        ]
         try:
-            outcomes = train_jobs(
-                [
-                    Job(job.settings, job.folder, f"job {job.num}", job.write_hydra_files)
-                    for job in jobs
-                ],
+            values = train_jobs(
+                runs,
                 max_runs=self.max_runs,
                 executor=self.executor,
                 submitit={**self.submitit, "folder": folder / ".submitit"},
@@ -154,10 +161,8 @@ class FusedLauncher(Launcher):
             tell(end, f"{finished} of {len(jobs)} runs have finished", folder)
             raise
         returned = []
-        for i, job in enumerate(jobs):
-            defect = outcomes.defects.get(i)
-            status = JobStatus.COMPLETED if defect is None else JobStatus.FAILED
-            one = JobReturn(overrides=job.overrides, working_dir=str(Path.cwd()), status=status)
-            one.return_value = outcomes.objectives.get(i) if defect is None else defect
+        for job, value in zip(jobs, values, strict=True):
+            one = JobReturn(job.overrides, working_dir=str(Path.cwd()), status=JobStatus.COMPLETED)
+            one.return_value = value
             returned.append(one)
         return returned

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import sys
@@ -16,14 +15,8 @@ from typing import NoReturn
 
 from normlab.app.folders import remove_unused
 from normlab.config.processes import is_echo
-from normlab.errors import UserError, told_of_memory
+from normlab.errors import UserError, of_the_disk, told_of_memory
 from normlab.training.signals import catch_signals
-
-# What a disk or its rights refuse; any other OSError is a defect of the program.
-OF_THE_DISK = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
-     errno.ENAMETOOLONG, errno.ENOTDIR}
-)  # fmt: skip
 
 
 def fail(error: Exception, status: int = 1) -> NoReturn:
@@ -47,7 +40,7 @@ def front_door() -> Iterator[None]:
     except OSError as error:
         if _folder_has_vanished():
             fail(UserError("the working folder is gone: start the program from one that exists"))
-        if error.errno not in OF_THE_DISK:
+        if not of_the_disk(error):
             raise
         fail(UserError(f"{error.filename or 'the disk'}: {error.strerror}"))
     finally:

@@ -65,8 +65,7 @@ def run_job(config: DictConfig) -> float | None:
     job = current.job
     if current.mode != RunMode.MULTIRUN:
         return run_alone(settings, folder, job.name)
-    name = f"job {job.num} ({' '.join(current.overrides.task)})"
-    return run_of_sweep(settings, folder, job.name, name)
+    return run_of_sweep(settings, folder, job.name, f"job {job.num}", list(current.overrides.task))
 
 
 def parse_settings(config: DictConfig) -> Settings:

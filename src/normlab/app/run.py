@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,16 @@ from normlab.data.load import load_table, split_table
 from normlab.errors import UserError, told_of_memory
 from normlab.insight.pictures.callback import Pictures
 from normlab.insight.pictures.dashboard import conclude, introduce
+from normlab.training.defects import refuse_defects
 from normlab.training.environment import quiet_lightning
 from normlab.training.folder import CONFIG, LAST, RESULT, RunFolder
 from normlab.training.leftovers import begin, check_same_data, go_on
+from normlab.training.plan import Job
 from normlab.training.progress import Progress
 from normlab.training.resume import ResumePoint
 from normlab.training.run import Run, Together
 from normlab.training.signals import Interrupted, how_to_go_on, tell
-from normlab.training.sweep import Job, objective, train_jobs
+from normlab.training.sweep import objective, train_jobs
 from normlab.training.trainer import make_trainer
 
 log = logging.getLogger(__name__)
@@ -156,38 +159,43 @@ class Alone:
         return result
 
 
-def run_of_sweep(settings: Settings, path: Path, job: str, name: str) -> float:
+def run_of_sweep(
+    settings: Settings, path: Path, job: str, name: str, overrides: Sequence[str]
+) -> float:
     """Trains one job that a launcher starts by itself; the same command continues the sweep.
 
     Args:
         job: the name of Hydra's log file in the folder.
-        name: of the run, for messages.
+        name, overrides: of the run, for messages.
 
     Raises:
         UserError: naming the run.
     """
+    own = Job(settings, path, name, " ".join(overrides), prepare=lambda: None)
     try:
         check_job(settings)
-        outcomes = train_jobs([Job(settings, path, name, prepare=lambda: None)])
+        (value,) = train_jobs([own])
     except UserError as error:
         if not (path / CONFIG).exists():
             discard(path, job)
-        raise UserError(f"{name}: {error}") from error
-    for error in outcomes.defects.values():
-        raise error
-    return outcomes.objectives[0]
+        raise UserError(f"{name} ({own.overrides}): {error}") from error
+    return value
 
 
 def report_sweep(folder: Path) -> None:
     """A sweep ends in an answer: its report in the terminal, in files and in TensorBoard.
 
     Raises:
-        UserError: where it has no run that could be compared.
+        UserError: where it has no run that could be compared, or a defect ended some.
     """
     from normlab.insight.report import report
     from normlab.training.events import EventFile, figure, text
 
-    answer = report(folder)
+    try:
+        answer = report(folder)
+    except UserError:  # no run has finished
+        refuse_defects(folder)
+        raise
     print(answer.text)
     now = time.time()
     pictures = [
@@ -196,3 +204,4 @@ def report_sweep(folder: Path) -> None:
     (markdown,) = (path for path in answer.files if path.suffix == ".md")
     words = text("whole_sweep/report", markdown.read_text("utf-8"), now)
     EventFile(folder).append([words, *pictures])
+    refuse_defects(folder)

@@ -24,7 +24,7 @@ from normlab.data.faults import (
 from normlab.data.numbers import PATTERNS, values_of
 from normlab.data.source import Source
 from normlab.errors import UserError
-from normlab.quoting import setting
+from normlab.config.typed import setting
 
 FAULT_CELLS = 2**21  # at once, in which a fault is looked for
 READ_CELLS = 2**23  # decoded at once: 64 MB of float64

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from normlab.config.changes import flatten
-from normlab.defects import TRACEBACK
+from normlab.training.defects import TRACEBACK
 from normlab.diagnosis.curves import Curves
 from normlab.errors import UserError
 from normlab.files import force_to_disk, strict_json, to_yaml, write_durably

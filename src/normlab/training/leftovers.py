@@ -10,9 +10,8 @@ from typing import Any
 
 import yaml
 
-from normlab.app.resume import read_config, refuse_changes
 from normlab.config import Settings
-from normlab.config.changes import changed
+from normlab.config.changes import changed, read_config, refuse_changes
 from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.files import PARTIAL

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from normlab.config import Settings
 from normlab.config.data import CsvSettings
-from normlab.continuing import RESULT
+from normlab.app.resume import RESULT
 from normlab.errors import UserError
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from normlab.durable import cannot_write
+from normlab.files import cannot_write
 from normlab.errors import UserError
-from normlab.hydra_folder import remove_empty
+from normlab.app.folders import remove_empty
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
