@@ -228,12 +228,13 @@ def timed(overrides: list[str]) -> dict[str, float]:
 
 def clocked_places() -> dict[str, list[tuple[Any, str]]]:
     """Where the functions stand whose time is taken, by what they do."""
-    from normlab import app, fused_sweep, sweep_runs
-    from normlab.diagnosis.curves import Curves
-    from normlab.diagnosis.watch import Watch
     from normlab.training.run_folder import RunFolder
     from normlab.training.stacked import member
     from normlab.training.stacked.watch import StackedWatch
+
+    from normlab import app, fused_sweep, sweep_runs
+    from normlab.diagnosis.curves import Curves
+    from normlab.diagnosis.watch import Watch
 
     return {
         "training": [(app, "execute"), (fused_sweep, "train_group")],

@@ -25,7 +25,7 @@ from normlab.data.writing import Kind, write_table
 from normlab.inference.predict import Predictor
 from normlab.inference.predictions import Predictions
 from normlab.model.network import Network
-from normlab.model.normalization import make_normalizer
+from normlab.model.scalers import make_scaler as make_normalizer
 
 ROWS = 1_000_000
 FEATURES = tuple(f"x{i}" for i in range(10))

@@ -88,11 +88,11 @@ def program_seconds(read: Callable[[], Table], epochs: int) -> dict[str, float]:
     """To the end of the first step, and of an epoch: its steps with the metrics at its end."""
     from lightning import Trainer
     from lightning.pytorch.callbacks import Callback
+    from normlab.model.classifier import Classifier
 
     from normlab.data.serve.module import TableDataModule
-    from normlab.model.classifier import Classifier
     from normlab.model.network import Network
-    from normlab.model.normalization import make_normalizer
+    from normlab.model.scalers import make_scaler as make_normalizer
     from normlab.training.environment import choose_threads, quiet_lightning
 
     class Clock(Callback):

@@ -20,7 +20,7 @@ from normlab.data.synthetic import heart_rate
 from normlab.insight.canvas import INK, MUTED, OKABE_ITO, canvas, label
 from normlab.insight.comparison import learnt_nothing
 from normlab.model.network import Network
-from normlab.model.normalization import make_normalizer
+from normlab.model.scalers import make_scaler as make_normalizer
 
 ROWS, THRESHOLD = 500, 91.0
 N_SEEDS = 30

@@ -24,6 +24,7 @@ from omegaconf import DictConfig
 
 from fork_server import ForkServer
 from normlab.app.hydra_app import parse_settings
+from normlab.cli import main
 from normlab.config import Settings
 from normlab.data.schema import Schema
 from normlab.data.table import Table
@@ -43,7 +44,14 @@ def root() -> Path:
     return ROOT
 
 
-@pytest.fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`pytest -m shared` runs the tests that need the real tables."""
+    for item in items:
+        if "real_table" in getattr(item, "fixturenames", ()):
+            item.add_marker("shared")
+
+
+@pytest.fixture(scope="session")
 def real_table() -> Callable[[str], Path]:
     """The path of one of the real tables; skips where they are not."""
 
@@ -88,6 +96,20 @@ def blobs() -> Callable[..., Table]:
         return Table(rows, labels, Schema(names, "label", ("no", "yes")), "blobs")
 
     return make
+
+
+@pytest.fixture
+def run_command(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """`normlab ARGUMENTS`: what it prints, on standard error where it fails."""
+
+    def run(*arguments: object, status: int = 0) -> str:
+        capfd.readouterr()
+        ended = main([*map(str, arguments)])
+        said = capfd.readouterr()
+        assert ended == status, said.err
+        return said.err if status else said.out
+
+    return run
 
 
 class ListLogger(Logger):

@@ -15,13 +15,12 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
+from normlab.app.hydra_app import help_text, parse_settings, settings_help
 from normlab.config import Settings
 from normlab.config import model as config
 from normlab.config.section import Section
-from normlab.errors import UserError
-from normlab.app.hydra_app import help_text
 from normlab.config.trainer_arguments import OURS, check_trainer_arguments, trainer_arguments
-from normlab.app.hydra_app import parse_settings, settings_help
+from normlab.errors import UserError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 Composed = Callable[..., DictConfig]

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from omegaconf import DictConfig
 
-from normlab.config import Settings
-from normlab.app.resume import refuse_changes, spelled_out
-from normlab.errors import UserError
 from normlab.app.hydra_app import parse_settings
+from normlab.app.resume import refuse_changes, spelled_out
+from normlab.config import Settings
+from normlab.errors import UserError
 
 Composed = Callable[..., DictConfig]
 Settled = Callable[..., Settings]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from normlab.training.stacked.grouping import stacking_key
 
 from normlab.config import Settings
 from normlab.config.data import CsvSettings
 from normlab.data.columns import Selection
 from normlab.data.detection import Format
-from normlab.errors import UserError
 from normlab.data.load import file_choices
-from normlab.training.stacked.grouping import stacking_key
+from normlab.errors import UserError
 
 Settled = Callable[..., Settings]
 CSV = ("data=csv", "data.path=rows.csv", "data.target=label")

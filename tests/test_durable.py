@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normlab import durable
-from normlab.files import append_whole, write_durably
 from normlab.errors import UserError
+from normlab.files import append_whole, write_durably
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

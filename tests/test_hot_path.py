@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from torch.profiler import ProfilerActivity, profile
-
 from normlab.assembly import make_classifier, make_data
-from normlab.config import Settings
-from normlab.data.table import Table
 from normlab.training.stacked.member import Member
 from normlab.training.stacked.train import train_stack
+from torch.profiler import ProfilerActivity, profile
+
+from normlab.config import Settings
+from normlab.data.table import Table
 
 Settled = Callable[..., Settings]
 Count = Callable[..., Counter[str]]

@@ -18,7 +18,7 @@ class UserError(Exception):
 # What a disk or its rights refuse; any other OSError is a defect of the program.
 OF_THE_DISK = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
-     errno.ENAMETOOLONG, errno.ENOTDIR}
+     errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST}
 )  # fmt: skip
 
 

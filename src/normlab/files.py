@@ -82,6 +82,24 @@ def force_to_disk(path: Path) -> None:
         raise cannot_write(path, error) from error
 
 
+def remove_empty(*folders: Path) -> None:
+    """Removes folders that are empty, each within the next.
+
+    Of the folders above the last one only those below the working directory, which stays.
+    """
+    here = Path.cwd()
+    above = [path for path in folders[-1].parents if path.is_relative_to(here)]
+    for path in (*folders, *above):
+        if path == here:
+            return
+        try:
+            path.rmdir()
+        except FileNotFoundError:  # hydra.output_subdir=null makes no .hydra
+            continue
+        except OSError:  # not empty: it holds something else
+            return
+
+
 def cannot_write(path: Path, error: OSError) -> UserError:
     """The message for a file that the disk or its rights refuse."""
     return UserError(f"Cannot write {path}: {error.strerror or error}")

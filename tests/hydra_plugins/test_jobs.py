@@ -19,9 +19,9 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from hydra_plugins.normlab.jobs import Composed, Composer
+from normlab.app.hydra_app import parse_settings
 from normlab.config import Settings
 from normlab.errors import UserError
-from normlab.app.hydra_app import parse_settings
 
 SILENT = ("hydra/job_logging=none", "hydra/hydra_logging=none")
 Files = dict[str, Any]

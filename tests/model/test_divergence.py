@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from normlab.model.divergence import explanation
 
 from normlab.data.schema import Schema
-from normlab.model.divergence import explanation
 from normlab.model.network import Network
-from normlab.model.normalization import make_normalizer
+from normlab.model.scalers import make_scaler as make_normalizer
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,15 @@ import pytest
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
+from normlab.model.classifier import Classifier
 from torch import Tensor, nn
 
+from normlab.config.processes import is_echo, is_first
 from normlab.data.serve.batches import Batches, EpochOrder, Share, SharedBatches
 from normlab.data.serve.module import TableDataModule
 from normlab.data.table import Table
-from normlab.model.classifier import Classifier
 from normlab.model.network import Network
-from normlab.model.normalization import make_normalizer
-from normlab.config.processes import is_echo, is_first
+from normlab.model.scalers import make_scaler as make_normalizer
 from normlab.seeding import Stream, epoch_seed
 from normlab.training import single
 from normlab.training.result import Result

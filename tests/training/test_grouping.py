@@ -9,17 +9,17 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
-
 from normlab.assembly import make_classifier, make_data
-from normlab.config import Settings
-from normlab.config.data import CsvSettings, DataSettings
-from normlab.config.section import Section
-from normlab.data.table import Table
-from normlab.config.trainer_arguments import OURS, trainer_arguments
 from normlab.training.stacked.grouping import AFFINE, MAY_DIFFER, TRAINER, group, why_alone
 from normlab.training.stacked.stack import Stack
+from pydantic import BaseModel
+
+from normlab.config import Settings
 from normlab.config.check import check_settings, settings_help
+from normlab.config.data import CsvSettings, DataSettings
+from normlab.config.section import Section
+from normlab.config.trainer_arguments import OURS, trainer_arguments
+from normlab.data.table import Table
 
 Settled = Callable[..., Settings]
 

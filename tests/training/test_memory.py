@@ -9,12 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-
-from normlab import fused_sweep
 from normlab.assembly import make_classifier, make_data
-from normlab.config import Settings
-from normlab.data.table import Table
-from normlab.errors import UserError
 from normlab.fused_sweep import Run, train_runs
 from normlab.training.stacked import memory
 from normlab.training.stacked.batches import StackedData
@@ -22,6 +17,11 @@ from normlab.training.stacked.member import Member
 from normlab.training.stacked.memory import free_memory, runs_that_fit
 from normlab.training.stacked.optimizer import StackedOptimizer
 from normlab.training.stacked.stack import Stack
+
+from normlab import fused_sweep
+from normlab.config import Settings
+from normlab.data.table import Table
+from normlab.errors import UserError
 
 Settled = Callable[..., Settings]
 CPU = torch.device("cpu")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from normlab.training.run_folder import BEST, FINAL_TAGS, RATE_TAG, RunFolder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import (
     HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue]
@@ -25,7 +26,6 @@ from normlab.diagnosis.tags import GRADIENT_NORM, SKILL, UNITS
 from normlab.errors import UserError
 from normlab.files import strict_json
 from normlab.training.events import EventFile
-from normlab.training.run_folder import BEST, FINAL_TAGS, RATE_TAG, RunFolder
 
 WATCHED = (SKILL, UNITS, GRADIENT_NORM)  # now and then
 RECORDS = [

@@ -20,7 +20,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.normlab.jobs import Composed, Composer
+from normlab.config import Settings
 from normlab.errors import UserError
+from normlab.training.same_data import check_same_data_of_sweep
 from normlab.training.signals import Interrupted, tell
 
 log = logging.getLogger(__name__)
@@ -57,10 +59,10 @@ class GridSweeper(Sweeper):
         """
         jobs = self._combinations(arguments)
         launcher = self._launcher
+        composed = Composer(self._loader, self._config).compose(jobs)
+        check_same_data_of_sweep((job.settings, job.folder) for job in composed)
         if isinstance(launcher, FusedLauncher):
-            launcher.composed = launcher.composer.compose(jobs)
-        else:
-            Composer(self._loader, self._config).compose(jobs)
+            launcher.composed = composed
         folder = Path(self._config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self._config, folder / "multirun.yaml")
@@ -114,6 +116,7 @@ class FusedLauncher(Launcher):
         self.executor = executor
         self.submitit = submitit or {}
         self.composed: list[Composed] = []
+        self._launched: list[tuple[Settings, Path]] = []  # of all batches of a search
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -135,6 +138,8 @@ class FusedLauncher(Launcher):
         jobs = self.composed[initial_job_idx:last]
         if [job.overrides for job in jobs] != [list(own) for own in job_overrides]:
             jobs = self.composer.compose(job_overrides, initial_job_idx)
+            self._launched += ((job.settings, job.folder) for job in jobs)
+            check_same_data_of_sweep(self._launched)
         from normlab.training.plan import Job  # imports torch
         from normlab.training.sweep import train_jobs
 

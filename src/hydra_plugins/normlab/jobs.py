@@ -26,6 +26,7 @@ from normlab.config.check import check_job, check_settings
 from normlab.config.compose import compose
 from normlab.errors import UserError
 from normlab.files import to_yaml
+from normlab.training.locks import OF_RUN, refuse_held
 
 PLAIN = {OverrideType.CHANGE: "", OverrideType.FORCE_ADD: "++"}  # how a key is marked
 BY_NUMBER = "${hydra.job.num}"
@@ -111,9 +112,10 @@ class Composer:
             other = places.setdefault(job.folder.absolute(), job)
             if other is not job:
                 raise UserError(
-                    f"{other.name} and {job.name} would share the folder {job.folder}: name all "
-                    "that differs in hydra.sweep.subdir, or leave it out"
+                    f"{job.name}: its folder {job.folder} is that of {other.name} too: name in "
+                    "hydra.sweep.subdir what tells the jobs apart"
                 )
+            refuse_held(job.folder, OF_RUN)
             composed.append(job)
         return composed
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from normlab.app.folders import remove_unused
 from normlab.config.processes import is_echo
 from normlab.errors import UserError, of_the_disk, told_of_memory
+from normlab.training.locks import let_go
 from normlab.training.signals import catch_signals
 
 
@@ -45,7 +45,7 @@ def front_door() -> Iterator[None]:
         fail(UserError(f"{error.filename or 'the disk'}: {error.strerror}"))
     finally:
         if not _folder_has_vanished():
-            remove_unused()
+            let_go()
 
 
 def _folder_has_vanished() -> bool:

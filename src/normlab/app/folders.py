@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from normlab.config.typed import shell_quoted
 from normlab.errors import UserError
-
-_made: list[Path] = []
+from normlab.files import remove_empty
 
 
 def own_folder(named: Path) -> Path:
@@ -29,7 +29,6 @@ def own_folder(named: Path) -> Path:
             folder = named.with_name(f"{named.name}_{number}")
         except OSError as error:
             raise UserError(f"Cannot make {folder}: {error.strerror}") from error
-    _made.append(folder.absolute())
     return folder
 
 
@@ -46,32 +45,19 @@ def refuse_occupied(folder: Path) -> None:
         )
 
 
-def discard(folder: Path, job: str) -> None:
-    """Removes what Hydra made for a run that cannot start.
+def refuse_file(key: str, folder: Path) -> None:
+    """A folder cannot be made where a file is: at its place, or above it.
 
-    Of the folders above it only those below the working directory, which stays, if empty.
+    Raises:
+        UserError: naming the file.
     """
+    for path in (folder, *folder.parents):
+        if os.path.lexists(path) and not path.is_dir():
+            raise UserError(f"{key}={folder}: {path} is no folder; give another name")
+
+
+def discard(folder: Path, job: str) -> None:
+    """Removes what Hydra made for a run that cannot start."""
     for file in (*(folder / ".hydra").glob("*.yaml"), folder / f"{job}.log"):
         file.unlink(missing_ok=True)
-    _remove_empty(folder / ".hydra", folder)
-
-
-def remove_unused() -> None:
-    """Removes the folders of `own_folder` into which nothing was written."""
-    while _made:
-        _remove_empty(_made.pop())
-
-
-def _remove_empty(*folders: Path) -> None:
-    """Also the folders above the last one, below the working directory."""
-    here = Path.cwd()
-    above = [path for path in folders[-1].parents if path.is_relative_to(here)]
-    for path in (*folders, *above):
-        if path == here:
-            return
-        try:
-            path.rmdir()
-        except FileNotFoundError:  # hydra.output_subdir=null makes no .hydra
-            continue
-        except OSError:  # not empty: it holds something else
-            return
+    remove_empty(folder / ".hydra", folder)

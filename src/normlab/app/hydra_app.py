@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from omegaconf.errors import (
 )
 
 from normlab.app.door import fail, front_door
-from normlab.app.folders import own_folder, refuse_occupied
+from normlab.app.folders import own_folder, refuse_file, refuse_occupied
 from normlab.app.resume import check_continuation, spelled_out
 from normlab.config import Settings
 from normlab.config.check import as_given, check_settings, settings_help, unknown_setting
@@ -34,6 +35,7 @@ from normlab.config.compose import CONF, compose
 from normlab.config.processes import by_torchrun, is_first
 from normlab.config.typed import hydra_literal, hydra_quoted, shell_quoted
 from normlab.errors import UserError
+from normlab.training.locks import hold_run, hold_sweep
 
 
 def main(conf: Path = CONF, arguments: Sequence[str] | None = None) -> None:
@@ -95,36 +97,46 @@ class Preflight(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra for a single run."""
-        try:
+        with _refusing():
             settings = parse_settings(without_hydra(config))
-            folder = Path(config.hydra.run.dir)
+            refuse_file("hydra.run.dir", Path(config.hydra.run.dir))
             if not is_first(settings.trainer):
                 _withhold_folder(config)
-            elif settings.ckpt_path is not None:
+                return
+            if not _names_folder(config, "hydra.run.dir"):
+                _take_folder(config, "run")
+            folder = Path(config.hydra.run.dir)
+            hold_run(folder)
+            if settings.ckpt_path is None:
+                refuse_occupied(folder)
+            else:
                 check_continuation(folder, settings)
                 with read_write(config):  # the record of how the run was begun stays
                     config.hydra.output_subdir = None
-            elif _names_folder(config, "hydra.run.dir"):
-                refuse_occupied(folder)
-            else:
-                _take_folder(config, "run")
-        except UserError as error:
-            fail(error)
-        except OmegaConfBaseException as error:  # hydra.run.dir=${...} that leads nowhere
-            fail(UserError(f"{error.full_key}: {str(error).splitlines()[0]}"))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra for a sweep."""
-        try:
+        with _refusing():
             if by_torchrun():
                 raise UserError(
                     "torchrun starts the whole sweep in every process: start it by python, with "
                     "trainer.strategy=ddp_fork"
                 )
+            refuse_file("hydra.sweep.dir", Path(config.hydra.sweep.dir))
             if not _names_folder(config, "hydra.sweep.dir"):
                 _take_folder(config, "sweep")
-        except UserError as error:
-            fail(error)
+            hold_sweep(Path(config.hydra.sweep.dir))
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Ends the program, with the message alone, where it raises one for the user."""
+    try:
+        yield
+    except UserError as error:
+        fail(error)
+    except OmegaConfBaseException as error:  # hydra.run.dir=${...} that leads nowhere
+        fail(UserError(f"{error.full_key}: {str(error).splitlines()[0]}"))
 
 
 def _names_folder(config: DictConfig, key: str) -> bool:

@@ -17,12 +17,13 @@ from typing import Any
 
 from normlab.config import Settings
 from normlab.config.changes import CONFIG, read_config, read_yaml, refuse_changes
-from normlab.config.typed import hydra_literal, shell_quoted
+from normlab.config.typed import hydra_literal, setting, shell_quoted
 from normlab.errors import UserError
 
 METRICS = "metrics.csv"
 LAST = "checkpoints/last.ckpt"
 SWEEP = "multirun.yaml"
+SWEEPS = ("-m", "--multirun")
 # What a sweep's own record may set of Hydra's part: no class and no further folder of configs.
 OF_A_SWEEP = re.compile(
     r"(?!.*_target_)[+]{0,2}hydra(/launcher|/sweeper|/sweeper/sampler|\.launcher\.[\w.]+|\.sweeper\.[\w.]+"
@@ -31,7 +32,10 @@ OF_A_SWEEP = re.compile(
 
 
 def spelled_out(arguments: Sequence[str]) -> list[str]:
-    """The command line with `resume=FOLDER` replaced by what it stands for.
+    """The command line with `resume=FOLDER` replaced by what it stands for, and -m in front.
+
+    Hydra takes settings on one side of its flags alone; a -m is added where the cursor is, to the
+    end of the last command or of the one that `normlab inspect` prints.
 
     Args:
         arguments: without the program's name.
@@ -39,9 +43,11 @@ def spelled_out(arguments: Sequence[str]) -> list[str]:
     Raises:
         UserError: where the folder holds no run or sweep that can be gone on with.
     """
+    flags = [one for one in arguments if one in SWEEPS]
+    arguments = [one for one in arguments if one not in SWEEPS]
     given = [one for one in arguments if one.startswith("resume=")]
     if not given:
-        return list(arguments)
+        return [*flags, *arguments]
     if len(given) > 1:
         raise UserError("resume= is given twice: one run or sweep at a time")
     rest = [one for one in arguments if one is not given[0]]
@@ -54,8 +60,14 @@ def spelled_out(arguments: Sequence[str]) -> list[str]:
         )
         folder = sweep
     if (folder / SWEEP).is_file():
-        return ["-m", *_sweep_overrides(folder), *(one for one in rest if one not in ("-m",))]
-    if "-m" in rest or "--multirun" in rest:
+        return ["-m", *_sweep_overrides(folder), *rest]
+    if not (folder / CONFIG).is_file() and any(folder.glob(f"*/{CONFIG}")):
+        raise UserError(
+            f"{folder} holds runs without {SWEEP}, the record of a sweep; a search leaves none and "
+            f"cannot be resumed. Give the command that began it once more, with "
+            f"{setting('hydra.sweep.dir', str(folder))}: runs that have finished are kept"
+        )
+    if flags:
         raise UserError(f"{folder} holds one run: leave out -m")
     return [*_run_overrides(folder, rest), *rest]
 

@@ -23,11 +23,13 @@ from normlab.insight.pictures.dashboard import conclude, introduce
 from normlab.training.defects import refuse_defects
 from normlab.training.environment import quiet_lightning
 from normlab.training.folder import CONFIG, LAST, RESULT, RunFolder
-from normlab.training.leftovers import begin, check_same_data, go_on
+from normlab.training.leftovers import begin, go_on
+from normlab.training.locks import holding_job
 from normlab.training.plan import Job
 from normlab.training.progress import Progress
 from normlab.training.resume import ResumePoint
 from normlab.training.run import Run, Together
+from normlab.training.same_data import check_same_data
 from normlab.training.signals import Interrupted, how_to_go_on, tell
 from normlab.training.sweep import objective, train_jobs
 from normlab.training.trainer import make_trainer
@@ -174,7 +176,8 @@ def run_of_sweep(
     own = Job(settings, path, name, " ".join(overrides), prepare=lambda: None)
     try:
         check_job(settings)
-        (value,) = train_jobs([own])
+        with holding_job(path):
+            (value,) = train_jobs([own])
     except UserError as error:
         if not (path / CONFIG).exists():
             discard(path, job)

@@ -51,7 +51,7 @@ def summary(result: Result, folder: Path) -> str:
         part = getattr(result, name)
         if part is not None:
             lines.append(f"{name:6}" + "".join(_figure(part[metric]) for metric in metrics))
-    lines.append(f"label entropy {result.label_entropy:.4f}, the loss of a guess without inputs")
+    lines.append(result.guess_in_words)
     if result.threshold is not None:
         roots = ", ".join(f"{root:.4g}" for root in result.threshold)
         lines.append(f"decision threshold {roots or 'none: it gives one answer for all rows'}")

@@ -39,9 +39,9 @@ def _example(options: argparse.Namespace) -> None:
     path = options.file
     if path.name not in EXAMPLES:
         raise UserError(f"{path}: no example has this name: choose {' or '.join(EXAMPLES)}")
+    from normlab.config.typed import shell_quoted
     from normlab.data import examples
     from normlab.data.writing import refuse_output, write_table
-    from normlab.config.typed import shell_quoted
 
     refuse_output(path, options.force)
     table = getattr(examples, path.stem)()

@@ -123,6 +123,9 @@ def as_given(value: Any) -> str:
 def unknown_setting(key: str, plain: dict[str, Any]) -> str:
     """What to say of a key that is no setting: the closest one, and those known beside it."""
     group, _, name = key.rpartition(".")
+    others = _choices_with(group, name)
+    if others:
+        return f"{key} is a setting of {' and '.join(others)} alone: add {' or '.join(others)}"
     beside: Any = plain
     for part in group.split(".") if group else ():
         beside = beside.get(part) if isinstance(beside, dict) else None
@@ -161,3 +164,15 @@ def settings_help(fields: type[BaseModel] = Settings, prefix: str = "") -> dict[
         if not sections:
             lines[prefix + name] = field.description or ""
     return lines
+
+
+def _choices_with(group: str, name: str) -> list[str]:
+    """The choices of a group, as they are typed, that have a setting which the others lack."""
+    section: Any = Settings
+    for part in group.split("."):
+        field = getattr(section, "model_fields", {}).get(part)
+        section = field.annotation if field is not None else None
+    choices = getattr(section, "__args__", ())
+    having = [one for one in choices if name in getattr(one, "model_fields", {})]
+    names = [value for one in having for value in one.model_fields["name"].annotation.__args__]
+    return [f"{group.replace('.', '/')}={value}" for value in names if len(having) < len(choices)]

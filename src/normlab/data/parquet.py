@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 import polars as pl
 from polars.exceptions import PanicException
 
+from normlab.config.typed import setting
 from normlab.data.cells import as_text, cleaned
 from normlab.data.columns import Columns
 from normlab.data.faults import (
@@ -24,7 +25,6 @@ from normlab.data.faults import (
 from normlab.data.numbers import PATTERNS, values_of
 from normlab.data.source import Source
 from normlab.errors import UserError
-from normlab.config.typed import setting
 
 FAULT_CELLS = 2**21  # at once, in which a fault is looked for
 READ_CELLS = 2**23  # decoded at once: 64 MB of float64

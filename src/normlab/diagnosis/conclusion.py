@@ -10,7 +10,7 @@ from normlab.diagnosis.curves import Curves
 from normlab.diagnosis.start import Start
 from normlab.diagnosis.tags import GRADIENT_NORM, UNITS
 from normlab.diagnosis.verdict import Case, judge
-from normlab.diagnosis.warning import findings, remedies, warning
+from normlab.diagnosis.warning import findings, oversized, remedies, warning
 
 
 def warning_of(start: Start, normalization: str, batchnorm: bool) -> str | None:
@@ -37,7 +37,7 @@ def conclude(
         n_train, n_val: rows that it trained on, and that were held out for validation.
         final: training loss of the weights that are kept.
     """
-    found = findings(start)
+    found = findings(start) or oversized(start)
     watched = curves.watched
     in_use = normalization, settings.batchnorm
     verdict = judge(
@@ -54,6 +54,10 @@ def conclude(
             lost=max((v for tag, v in watched.items() if tag.startswith(UNITS)), default=0.0),
             fault=start.fault,
             reach=_reach(settings, curves, n_train),
+            hidden=settings.model.hidden,
+            weight_decay=settings.model.weight_decay,
+            max_epochs=settings.trainer.max_epochs,
+            patience=settings.early_stopping.patience,
         )
     )
     return {

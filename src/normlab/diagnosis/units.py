@@ -10,6 +10,8 @@ from torch import Tensor
 
 Fault = Literal["saturated", "dead"]
 
+LARGE = 100.0  # normalized inputs lie around 1: weights of usual size cannot bear so much more
+
 # An activation passes a row's gradient on times its derivative, and counts as flat where that is
 # below 5 % of its largest. Saturation has no sharp border: this one is a convention.
 SIGMOID_FLAT = 4.3565  # |z| beyond: s(z) (1 - s(z)) < 0.05 / 4

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from normlab.diagnosis.trend import fall_of, falls_throughout, level_of, smoothed
 from normlab.config.typed import setting
+from normlab.diagnosis.trend import fall_of, falls_throughout, level_of, smoothed
 
 # Within 2 % of a guess's loss nothing is learnt: below, and a few hundred rows' chance fit of a
 # line explains as much. A gain of the same size over the last third of a training is still a gain.

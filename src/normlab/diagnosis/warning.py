@@ -9,7 +9,7 @@ import math
 
 from normlab.data.cautions import FAR_APART
 from normlab.diagnosis.start import Start
-from normlab.model.divergence import LARGE
+from normlab.diagnosis.units import LARGE
 
 FAR_FROM_ZERO = 5.0  # standard deviations between a feature's mean and 0
 MOST_SATURATED = 0.5  # of a layer's units

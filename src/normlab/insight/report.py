@@ -94,7 +94,14 @@ def _stacked(cell: Cell) -> str:
 def runs_csv(standings: Standings) -> str:
     """One row a run, unfinished ones too; an empty cell is unknown, inf a loss that diverged."""
     keys = [*SEEDS, *standings.sweep.keys]
-    numbers = [*standings.sweep.measures, "label_entropy", "epochs", "seconds", "rows_per_second"]
+    numbers = [
+        *standings.sweep.measures,
+        "label_entropy",
+        "guess_loss",
+        "epochs",
+        "seconds",
+        "rows_per_second",
+    ]
     arrivals = {name: epoch for row in standings.rows for name, epoch in row.arrivals.items()}
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

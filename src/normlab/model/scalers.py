@@ -188,6 +188,8 @@ def mean_and_std(rows: Rows) -> tuple[Tensor, Tensor]:
 
 def mean_and_std_of(rows: Tensor) -> tuple[Tensor, Tensor]:
     """As `mean_and_std`, of rows (..., n, features) in one tensor."""
+    if not rows.shape[-1]:  # torch would take a spread of no column too, and warn of it
+        return rows.sum(-2), rows.sum(-2)
     low = rows.amin(dim=-2, keepdim=True)
     above = rows - low
     return low.squeeze(-2) + above.mean(dim=-2), above.std(dim=-2, correction=0)

@@ -10,10 +10,7 @@ from pathlib import Path
 
 from normlab.errors import UserError, of_the_disk, told_of_memory
 from normlab.files import write_durably
-from normlab.training.folder import RESULT
-
-# In a run's folder: which run and what exception in the first line, the traceback below.
-TRACEBACK = "traceback.txt"
+from normlab.training.folder import RESULT, TRACEBACK
 
 log = logging.getLogger(__name__)
 

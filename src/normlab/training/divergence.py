@@ -11,9 +11,8 @@ from torch import Tensor
 
 from normlab.data.schema import Schema
 from normlab.data.serve.batches import Piece
+from normlab.diagnosis.units import LARGE
 from normlab.model.network import Network
-
-LARGE = 100.0  # normalized inputs lie around 1: weights of usual size cannot bear so much more
 
 
 @torch.no_grad()
@@ -46,9 +45,10 @@ def explain(
     numbers = rows if network.encoder is None else network.encoder(rows)[0]
     seen = float(network.normalizer(numbers).abs().max()) if numbers.shape[2] else 0.0
     if seen > LARGE and network.batchnorm is None:
+        nearer = "quantile" if network.normalizer.name == "standardize" else "standardize"
         cause = (
             f"inputs as large as {seen:.3g} reach the first layer: choose a "
-            "normalization that brings them near 1, such as normalization=standardize"
+            f"normalization that brings them near 1, such as normalization={nearer}"
         )
     else:
         cause = f"the learning rate is too high: lower model.lr={record['lr']:g}"

@@ -24,7 +24,6 @@ from typing import Any
 import torch
 
 from normlab.config.changes import flatten
-from normlab.training.defects import TRACEBACK
 from normlab.diagnosis.curves import Curves
 from normlab.errors import UserError
 from normlab.files import force_to_disk, strict_json, to_yaml, write_durably
@@ -44,6 +43,7 @@ CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
 METRICS = "metrics.csv"
 RESULT = "result.json"
+TRACEBACK = "traceback.txt"  # which run and what exception in the first line, then the traceback
 BEST = "checkpoints/best.ckpt"
 LAST = "checkpoints/last.ckpt"
 EVENTS = "events.out.tfevents.*"

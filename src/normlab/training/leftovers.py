@@ -16,9 +16,10 @@ from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.files import PARTIAL
 from normlab.model.tasks import Binary
-from normlab.training.folder import CONFIG, EVENTS, LAST, METRICS, PROVENANCE, RESULT, RunFolder
+from normlab.training.folder import CONFIG, EVENTS, LAST, METRICS, RESULT, RunFolder
 from normlab.training.provenance import provenance
 from normlab.training.resume import ResumePoint
+from normlab.training.same_data import check_same_data
 
 log = logging.getLogger(__name__)
 
@@ -94,20 +95,3 @@ def go_on(
     folder.cut(point.lengths(run), point.epochs)
     (folder.path / RESULT).unlink(missing_ok=True)
     folder.write_settings(settings.to_dict(), Binary.metrics)
-
-
-def check_same_data(folder: Path, table: Table) -> None:
-    """Refuses to go on where the data file has changed.
-
-    Raises:
-        UserError: naming the file.
-    """
-    try:
-        before = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["data_sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # the checkpoint's own columns are compared all the same
-    if before != table.sha256:
-        raise UserError(
-            f"{table.source} is not the file that {folder} was trained on: its SHA-256 is "
-            f"{table.sha256} and was {before}"
-        )

@@ -19,9 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from normlab.files import cannot_write
 from normlab.errors import UserError
-from normlab.app.folders import remove_empty
+from normlab.files import cannot_write, remove_empty
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

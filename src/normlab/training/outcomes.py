@@ -76,7 +76,7 @@ class Outcomes:
         self.epochs[active] = epoch
         ends = ~whole
         if validated and self.patience is not None:
-            ends |= self._runs_out_of_patience(active, now)
+            ends |= self._runs_out_of_patience(active, now, self.patience)
         self.stopped[active] = ends
         return torch.from_numpy(~ends)
 
@@ -96,13 +96,13 @@ class Outcomes:
                 self.best[name][torch.from_numpy(runs).to(value.device)] = value[places]
 
     def _runs_out_of_patience(
-        self, active: NDArray[np.int64], loss: NDArray[np.float64]
+        self, active: NDArray[np.int64], loss: NDArray[np.float64], patience: int
     ) -> NDArray[np.bool_]:
         improved = loss + self.min_delta < self.lowest[active]
         self.lowest[active] = np.where(improved, loss, self.lowest[active])
         finite = np.isfinite(loss)
         self.waited[active] = np.where(improved, 0, self.waited[active] + finite)
-        return (self.waited[active] >= self.patience) | ~finite
+        return (self.waited[active] >= patience) | ~finite
 
     def never_good(self, run: int) -> bool:
         """Whether a run has diverged before an epoch gave weights to keep."""

@@ -23,6 +23,8 @@ class Result:
         checkpoint: the file of these weights, relative to the run folder; None if none is kept.
         train, val, test: loss (nats), accuracy and auroc; None where the split is absent.
         label_entropy: loss of a model that ignores its input, in nats, on the training labels.
+        guess_loss: the same of a model that was trained under `model.pos_weight`; what is no
+            better has learnt nothing.
         threshold: inputs at which the decision changes, in the raw unit; None for several inputs.
         epochs: number of epochs trained.
         seconds: duration of the training; of runs that train together, a run's share.
@@ -36,12 +38,20 @@ class Result:
     val: dict[str, float] | None
     test: dict[str, float] | None
     label_entropy: float
+    guess_loss: float
     threshold: list[float] | None
     epochs: int
     seconds: float
     rows_per_second: float
     diagnosis: dict[str, Any] | None = None
     diverged: str | None = None
+
+    @property
+    def guess_in_words(self) -> str:
+        """What the losses are to be held against."""
+        said = f"label entropy {self.label_entropy:.4f}, the loss of a guess without inputs"
+        weighted = f"; {self.guess_loss:.4f} under model.pos_weight"
+        return said + (weighted if abs(self.guess_loss - self.label_entropy) > 1e-6 else "")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,12 +63,14 @@ def measure(
     data: TableDataModule,
     task: Task,
     *,
+    guesses: Sequence[float],
     epochs: Sequence[int],
     seconds: float,
 ) -> list[Result]:
     """Evaluates the runs of a network, which is left in evaluation mode, on all splits.
 
     Args:
+        guesses: of each run, the loss of the best guess that ignores its input.
         epochs: that each run was trained for.
         seconds: of each.
     """
@@ -74,6 +86,7 @@ def measure(
             checkpoint=None,
             **{part: figures[i] for part, figures in parts.items()},
             label_entropy=task.guess_loss(run.train_labels),
+            guess_loss=guesses[i],
             threshold=None if thresholds is None else thresholds[i],
             epochs=epochs[i],
             seconds=seconds,

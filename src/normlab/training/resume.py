@@ -138,7 +138,7 @@ class ResumePoint:
         """
         stored = self.checkpoint[ENTRY]["networks"]
         for here, there in zip(descriptions, stored, strict=True):
-            if here != there:
+            if _of_the_model(here) != _of_the_model(there):
                 columns = here["schema"] != there.get("schema")
                 other = "other columns" if columns else "another network"
                 raise UserError(f"{self.path} is a checkpoint of {other} than the run's")
@@ -147,3 +147,9 @@ class ResumePoint:
             name: value.shape for name, value in held.items()
         }:
             raise UserError(f"{self.path} is a damaged checkpoint: it holds other weights")
+
+
+def _of_the_model(description: dict[str, Any]) -> dict[str, Any]:
+    """A description without how its file was written, which is no matter of the model's."""
+    schema = {key: value for key, value in description["schema"].items() if key != "written"}
+    return {**description, "schema": schema}

@@ -168,7 +168,14 @@ class Together:
         outcomes = self.module.outcomes
         epochs = outcomes.epochs.tolist()
         curves = self._curves()
-        results = measure(self.network, self.data, self.task, epochs=epochs, seconds=seconds)
+        results = measure(
+            self.network,
+            self.data,
+            self.task,
+            guesses=self.guesses,
+            epochs=epochs,
+            seconds=seconds,
+        )
         for i, (run, result) in enumerate(zip(self.runs, results, strict=True)):
             diverged, diagnosis = outcomes.diverged[i], None
             if self.starts:

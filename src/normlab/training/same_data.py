@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 from normlab.config import Settings
 from normlab.config.data import CsvSettings
-from normlab.app.resume import RESULT
 from normlab.errors import UserError
 
 if TYPE_CHECKING:
     from normlab.data.table import Table
 
-PROVENANCE, DIGEST = "provenance.json", "data_sha256"
+PROVENANCE, RESULT, DIGEST = "provenance.json", "result.json", "data_sha256"
 
 
 def check_same_data(folder: Path, table: Table) -> None:

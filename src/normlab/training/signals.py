@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from normlab.config.typed import shell_quoted
+from normlab.config.typed import setting, shell_quoted
 
 GRACE_SECONDS = 5.0  # for the end of an epoch
 A_MOMENT = 0.01
@@ -152,6 +152,8 @@ def tell(end: Interrupted, what_is_kept: str, folder: Path) -> None:
 
 
 def how_to_go_on(folder: Path) -> str:
-    """The command that continues the run or the sweep of this folder, in a line of its own."""
+    """What continues the run, the sweep or the search of this folder, in a line of its own."""
     shown = min(os.path.relpath(folder), str(folder), key=len)
+    if not any((folder / record).exists() for record in ("config.yaml", "multirun.yaml")):
+        return f"  to go on: the same command with {setting('hydra.sweep.dir', shown)}"  # a search
     return f"  to go on: python train.py {shell_quoted(f'resume={shown}')}"

@@ -21,6 +21,7 @@ from normlab.training.environment import quiet_lightning
 from normlab.training.folder import RunFolder
 from normlab.training.grouping import why_apart
 from normlab.training.leftovers import begin, finished_result, go_on
+from normlab.training.locks import holding_job
 from normlab.training.plan import Group, Job, Tables, plan, trainer_for
 from normlab.training.progress import Progress, bar
 from normlab.training.resume import ResumePoint
@@ -95,7 +96,13 @@ def _submitted(
 ) -> Sequence[Any]:
     """A job of submitit's for each group."""
     arguments = [([jobs[i] for i in group.jobs], group.resumed) for group in groups]
-    return submit(train_group, arguments, submitit)
+    return submit(_train_elsewhere, arguments, submitit)
+
+
+def _train_elsewhere(group: tuple[Sequence[Job], ResumePoint | None]) -> list[float]:
+    """`train_group` in a process of its own, which may outlive this one."""
+    with holding_job(group[0][0].folder):
+        return train_group(group)
 
 
 def train_group(

@@ -154,7 +154,7 @@ def _result(result: Result, best_epoch: int) -> str:
         f"The weights of epoch {best_epoch:,} of {result.epochs:,}"
         + (", the best on the validation rows" if result.val is not None else ""),
         pipes(["part", *metrics], rows),
-        f"label entropy {result.label_entropy:.4f}, the loss of a guess without inputs",
+        result.guess_in_words,
     ]
     if result.threshold is not None:
         roots = ", ".join(f"{root:.4g}" for root in result.threshold)
