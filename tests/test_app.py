@@ -408,14 +408,14 @@ def test_a_file_where_the_folders_of_all_runs_go_is_refused(train: Train, tmp_pa
     assert listing(tmp_path) == {"runs"}
 
 
-def test_a_file_where_a_run_of_a_sweep_goes_is_a_message(train: Train, tmp_path: Path) -> None:
-    (tmp_path / "sweep").mkdir()
-    (tmp_path / "sweep/1").write_text("mine")
-    ended = train("-m", "seed=0,1", "hydra.sweep.dir=sweep", *FAST)
+def test_a_file_where_hydra_makes_a_folder_is_a_message(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/.hydra").write_text("mine")
+    ended = train("hydra.run.dir=mine", *FAST)
     assert ended.status == 1
-    assert "sweep/1" in ended.err
+    assert "mine/.hydra: File exists" in ended.err
     assert "Traceback" not in ended.err
-    assert (tmp_path / "sweep/1").read_text() == "mine"
+    assert (tmp_path / "mine/.hydra").read_text() == "mine"
 
 
 def test_a_sweep_names_the_job_whose_settings_are_bad(train: Train, tmp_path: Path) -> None:
