@@ -81,6 +81,7 @@ def test_a_runs_checkpoints_hold_plain_types(finished_run: Path, name: str) -> N
         "features": ["a", "b", "c"],
         "target": "answer",
         "classes": ["no", "yes"],
+        "written": {"header": True, "decimal": "point", "thousandths": False},
     }
 
 
