@@ -25,7 +25,7 @@ from normlab.data.writing import Kind, write_table
 from normlab.inference.predict import Predictor
 from normlab.inference.predictions import Predictions
 from normlab.model.network import Network
-from normlab.model.scalers import make_scaler as make_normalizer
+from normlab.model.scalers import make_scaler
 
 ROWS = 1_000_000
 FEATURES = tuple(f"x{i}" for i in range(10))
@@ -33,7 +33,7 @@ FEATURES = tuple(f"x{i}" for i in range(10))
 
 def make_predictor(rows: np.ndarray) -> Predictor:
     torch.manual_seed(0)
-    network = Network(make_normalizer("standardize", len(FEATURES)), hidden=[16])
+    network = Network(make_scaler("standardize", len(FEATURES)), hidden=[16])
     network.fit(torch.from_numpy(rows[:10_000])).eval()
     return Predictor(network, Schema(FEATURES, "y", ("no", "yes")))
 

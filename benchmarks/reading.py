@@ -92,7 +92,7 @@ def program_seconds(read: Callable[[], Table], epochs: int) -> dict[str, float]:
 
     from normlab.data.serve.module import TableDataModule
     from normlab.model.network import Network
-    from normlab.model.scalers import make_scaler as make_normalizer
+    from normlab.model.scalers import make_scaler
     from normlab.training.environment import choose_threads, quiet_lightning
 
     class Clock(Callback):
@@ -114,7 +114,7 @@ def program_seconds(read: Callable[[], Table], epochs: int) -> dict[str, float]:
     table = read()
     data = TableDataModule(table, "random", 0.15, 0.15, BATCH)
     choose_threads(BATCH, [HIDDEN])
-    network = Network(make_normalizer("standardize", COLUMNS), [HIDDEN])
+    network = Network(make_scaler("standardize", COLUMNS), [HIDDEN])
     data.fit(network)
     trainer = Trainer(
         max_epochs=epochs,

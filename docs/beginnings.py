@@ -20,7 +20,7 @@ from normlab.data.synthetic import heart_rate
 from normlab.insight.canvas import INK, MUTED, OKABE_ITO, canvas, label
 from normlab.insight.comparison import learnt_nothing
 from normlab.model.network import Network
-from normlab.model.scalers import make_scaler as make_normalizer
+from normlab.model.scalers import make_scaler
 
 ROWS, THRESHOLD = 500, 91.0
 N_SEEDS = 30
@@ -32,7 +32,7 @@ def first_layers(strategy: str, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]
     """Of each seed's untrained net: the units' inputs (n, 4) and the logits (n,)."""
     for seed in range(N_SEEDS):
         torch.manual_seed(seed)
-        normalizer = make_normalizer(
+        normalizer = make_scaler(
             name=strategy if strategy != "batchnorm" else "none", n_features=1
         )
         network = Network(normalizer, [4], "sigmoid", batchnorm=strategy == "batchnorm").fit(rows)

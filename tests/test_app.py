@@ -386,6 +386,26 @@ def test_an_occupied_folder_is_refused(train: Train, tmp_path: Path) -> None:
     assert after == before
 
 
+def test_a_file_where_the_folders_of_all_runs_go_is_refused(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("mine")
+    for arguments in ((), ("-m", "seed=0,1")):
+        ended = train(*arguments)
+        assert ended.status == 1
+        assert ended.err.count("\n") == 1
+        assert "runs is no folder" in ended.err
+    assert listing(tmp_path) == {"runs"}
+
+
+def test_a_file_where_hydra_makes_a_folder_is_a_message(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/.hydra").write_text("mine")
+    ended = train("hydra.run.dir=mine", *FAST)
+    assert ended.status == 1
+    assert "mine/.hydra: File exists" in ended.err
+    assert "Traceback" not in ended.err
+    assert (tmp_path / "mine/.hydra").read_text() == "mine"
+
+
 def test_a_sweep_names_the_job_whose_settings_are_bad(train: Train, tmp_path: Path) -> None:
     ended = train("-m", "hydra/launcher=basic", "seed=0,1", "model.lr=0.01,-1", *FAST)
     assert ended.status == 1

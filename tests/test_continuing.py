@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from omegaconf import DictConfig
 
@@ -202,3 +203,21 @@ def test_a_cosine_schedule_has_its_length(settings: Settled, tmp_path: Path) -> 
     with pytest.raises(UserError, match="a cosine schedule over 100 epochs has other learning"):
         refuse_changes(tmp_path, before, after)
     refuse_changes(tmp_path, before, before)
+
+
+def test_a_checkpoint_that_does_not_say_how_its_file_was_written(
+    train: Train, finished_run: Path, tmp_path: Path
+) -> None:
+    """As older ones: the run goes on, and says it from then on."""
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    last = run / "checkpoints/last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    assert checkpoint["normlab"]["schema"].pop("written")
+    torch.save(checkpoint, last)
+    for n_epochs in (7, 9):
+        more = (f"trainer.max_epochs={n_epochs}", "trainer.enable_progress_bar=false")
+        ended = train(f"resume={run}", *more)
+        assert ended.status == 0, ended.err
+        assert f"{n_epochs} epochs" in ended.out
+        assert torch.load(last, weights_only=True)["normlab"]["schema"]["written"]

@@ -25,7 +25,7 @@ from normlab.data.serve.batches import Batches, EpochOrder, Share, SharedBatches
 from normlab.data.serve.module import TableDataModule
 from normlab.data.table import Table
 from normlab.model.network import Network
-from normlab.model.scalers import make_scaler as make_normalizer
+from normlab.model.scalers import make_scaler
 from normlab.seeding import Stream, epoch_seed
 from normlab.training import single
 from normlab.training.result import Result
@@ -128,7 +128,7 @@ def fit(
         table, "random" if val_fraction else "none", val_fraction, 0.0, batch_size
     )
     torch.manual_seed(3)
-    network = Network(make_normalizer("standardize", table.rows.shape[1]), hidden)
+    network = Network(make_scaler("standardize", table.rows.shape[1]), hidden)
     data.fit(network)
     model = Classifier(network, table.schema, **{"lr": 0.05, **(learning or {})})
     callbacks: list[Callback] = [Witness(folder)]
@@ -405,7 +405,7 @@ def test_which_process_this_is(
 
 def test_batchnorm_that_is_synchronized_is_still_batchnorm() -> None:
     """As Lightning has it during a training on several GPUs."""
-    network = Network(make_normalizer("none", 2), batchnorm=True)
+    network = Network(make_scaler("none", 2), batchnorm=True)
     synchronized = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     assert isinstance(synchronized, Network)
     assert isinstance(synchronized.batchnorm, nn.SyncBatchNorm)
