@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from normlab.training.run_folder import RunFolder
+from normlab.training.folder import RunFolder
 
 from normlab.diagnosis.curves import Curves
 from normlab.diagnosis.text import diagnosis_text, verdict_lines

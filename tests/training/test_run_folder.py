@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from normlab.training.run_folder import BEST, FINAL_TAGS, RATE_TAG, RunFolder
+from normlab.training.folder import BEST, FINAL_TAGS, RATE_TAG, RunFolder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import (
     HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue]
