@@ -1,30 +1,32 @@
-"""Which runs share a stack: every setting is decided here, and a new one has to be."""
+"""Which runs share a network: every setting is decided here, and a new one has to be."""
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
 import pytest
-from normlab.assembly import make_classifier, make_data
-from normlab.training.stacked.grouping import AFFINE, MAY_DIFFER, TRAINER, group, why_alone
-from normlab.training.stacked.stack import Stack
 from pydantic import BaseModel
 
 from normlab.config import Settings
-from normlab.config.check import check_settings, settings_help
 from normlab.config.data import CsvSettings, DataSettings
 from normlab.config.section import Section
-from normlab.config.trainer_arguments import OURS, trainer_arguments
+from normlab.data.serve.module import SplitTable
 from normlab.data.table import Table
+from normlab.model.network import Network
+from normlab.model.tasks import Binary
+from normlab.trainer_arguments import OURS, trainer_arguments
+from normlab.training.grouping import MAY_DIFFER, sharing_key, why_apart
+from normlab.training.run import make_network
+from normlab.validation import check_settings, settings_help
 
 Settled = Callable[..., Settings]
 
 # Two values of each setting, and what it takes for the setting to be there.
-SHARES_A_STACK: dict[str, tuple[tuple[str, ...], Any, Any]] = {
+SHARES_A_NETWORK: dict[str, tuple[tuple[str, ...], Any, Any]] = {
     "seed": ((), 0, 1),
     "data.split": ((), "random", "chronological"),
     "data.seed": ((), 1, 2),
@@ -37,6 +39,7 @@ SHARES_A_STACK: dict[str, tuple[tuple[str, ...], Any, Any]] = {
     "model.init": ((), "torch", "he"),
     "model.pos_weight": ((), None, "balanced"),
     "model.lr": ((), 0.1, 0.01),
+    "model.momentum": ((), 0.0, 0.9),
     "model.weight_decay": ((), 0.0, 0.1),
     "model.scheduler.step_size": ((), 10, 20),
     "model.scheduler.gamma": ((), 0.5, 0.6),
@@ -82,6 +85,14 @@ STRATEGIES = (
 )  # fmt: skip
 
 
+def group(every: Sequence[Settings]) -> list[list[int]]:
+    """Positions of the settings that may share a network."""
+    groups: dict[Hashable, list[int]] = {}
+    for i, one in enumerate(every):
+        groups.setdefault(sharing_key(one), []).append(i)
+    return list(groups.values())
+
+
 def changed(settings: Settings, key: str, value: Any) -> Settings:
     plain = copy.deepcopy(settings.to_dict())
     *parents, name = key.split(".")
@@ -105,24 +116,26 @@ def all_keys(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[
 
 
 def test_every_setting_is_decided() -> None:
-    """A new setting fails here: may it differ inside a stack (grouping.MAY_DIFFER) or not?"""
-    decided = SHARES_A_STACK.keys() | MAKES_A_GROUP.keys() | {f"data.{name}" for name in OF_A_FILE}
+    """A new setting fails here: may runs that share a network differ in it (MAY_DIFFER)?"""
+    decided = (
+        SHARES_A_NETWORK.keys() | MAKES_A_GROUP.keys() | {f"data.{name}" for name in OF_A_FILE}
+    )
     assert decided == set(all_keys()) - CHOICES - OF_ONE_RUN
-    assert not SHARES_A_STACK.keys() & MAKES_A_GROUP.keys()
+    assert not SHARES_A_NETWORK.keys() & MAKES_A_GROUP.keys()
     assert set(settings_help()) <= decided | OF_ONE_RUN
 
 
 def test_nothing_else_may_differ() -> None:
     """Each entry of the list is a setting, or a group of settings that all may differ."""
     for entry in MAY_DIFFER:
-        covered = {key for key in SHARES_A_STACK if key == entry or key.startswith(f"{entry}.")}
+        covered = {key for key in SHARES_A_NETWORK if key == entry or key.startswith(f"{entry}.")}
         assert covered, f"{entry} is in MAY_DIFFER and is not tested"
         assert not [key for key in MAKES_A_GROUP if f"{key}.".startswith(f"{entry}.")]
 
 
-@pytest.mark.parametrize("key", SHARES_A_STACK)
-def test_runs_that_differ_in_it_share_a_stack(settings: Settled, key: str) -> None:
-    needs, one, other = SHARES_A_STACK[key]
+@pytest.mark.parametrize("key", SHARES_A_NETWORK)
+def test_runs_that_differ_in_it_share_a_network(settings: Settled, key: str) -> None:
+    needs, one, other = SHARES_A_NETWORK[key]
     base = settings(*needs)
     assert group([changed(base, key, one), changed(base, key, other)]) == [[0, 1]]
 
@@ -160,7 +173,6 @@ def test_affine_strategies_share_and_others_do_not(settings: Settled, batchnorm:
     every = [settings(f"normalization={n}", f"model.batchnorm={batchnorm}") for n in STRATEGIES]
     found = {frozenset(STRATEGIES[i] for i in one) for one in group(every)}
     affine = {"none", "center", "standardize", "minmax", "robust"}
-    assert affine == AFFINE
     if batchnorm == "true":  # normalization=batchnorm is no normalization, and the same layer
         assert found == {frozenset(affine | {"batchnorm"}), frozenset({"log1p"}),
                          frozenset({"quantile"})}  # fmt: skip
@@ -180,33 +192,25 @@ def test_batchnorm_is_one_layer_by_either_name(settings: Settled) -> None:
     assert group(every) == [[0, 1, 2, 3], [4]]
 
 
-def test_a_group_is_what_torch_can_stack(settings: Settled, blobs: Callable[..., Table]) -> None:
-    """The oracle is the network: one family of normalizers, state of the same names and shapes."""
-    table = blobs()
+def test_a_group_is_what_a_network_can_hold(settings: Settled, blobs: Callable[..., Table]) -> None:
+    """The oracle is the network: one family of scalers, state of the same names and shapes."""
+    data = SplitTable(blobs())
     every = [
         settings(f"normalization={name}", f"model.batchnorm={batchnorm}")
         for name in STRATEGIES
         for batchnorm in ("false", "true")
     ]
-    data = make_data(every[0], table)
-    networks = [make_classifier(one, data) for one in every]
+    networks = [make_network(one, data, Binary()) for one in every]
 
     def shape(i: int) -> tuple[Any, ...]:
-        network = networks[i].network
-        state = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-        return network.normalizer.stacking_key(), type(network.batchnorm), state
+        state = {key: tuple(value.shape) for key, value in networks[i].state_dict().items()}
+        return networks[i].normalizer.family, type(networks[i].batchnorm), state
 
     together = {pair for one in group(every) for pair in combinations(one, 2)}
     for pair in combinations(range(len(every)), 2):
         assert (shape(pair[0]) == shape(pair[1])) == (pair in together), pair
     for one in group(every):
-        assert len(Stack([networks[i] for i in one])) == len(one)
-
-
-def test_groups_keep_the_order_of_their_runs(settings: Settled) -> None:
-    one, other = settings("model.hidden=[3]"), settings("model.hidden=[4]")
-    assert group([other, one, one, other, one]) == [[0, 3], [1, 2, 4]]
-    assert group([]) == []
+        assert Network.stack([networks[i] for i in one]).n_runs == len(one)
 
 
 @pytest.mark.parametrize(
@@ -225,25 +229,24 @@ def test_groups_keep_the_order_of_their_runs(settings: Settled) -> None:
         (("trainer.devices=-1",), "trainer.devices=-1"),
         (("trainer.precision=16-mixed",), "trainer.precision=16-mixed"),
         (("trainer.precision=bf16-mixed",), "trainer.precision=bf16-mixed"),
-        (("trainer.precision=bf16-true",), "trainer.precision=bf16-true"),
-        (("trainer.precision=16-true",), "trainer.precision=16-true"),
+        (("trainer.precision=bf16-true",), None),
+        (("trainer.precision=16-true",), None),
     ],
 )  # fmt: skip
-def test_why_a_run_trains_alone(
+def test_what_needs_the_steps_one_by_one(
     settings: Settled, overrides: tuple[str, ...], reason: str | None
 ) -> None:
-    assert why_alone(settings(*overrides)) == reason
+    assert why_apart(settings(*overrides)) == reason
 
 
-def test_every_other_argument_of_trainer_trains_alone(settings: Settled) -> None:
-    """Whatever the stack does not know of is left to Lightning."""
+def test_every_other_argument_of_trainer_needs_them_too(settings: Settled) -> None:
+    """Whatever the program does not know of is left to Lightning."""
     base = settings()
-    others = trainer_arguments().keys() - OURS.keys() - TRAINER
+    others = trainer_arguments().keys() - OURS.keys() - base.trainer.model_dump().keys()
     assert len(others) > 20
     values = {"str": "x", "int": 1, "float": 1.0, "bool": True, "list": [], "dict": {}}
     for name in sorted(others):
         kinds = sorted(trainer_arguments()[name])
         value = values[kinds[0]] if kinds else None
-        reason = why_alone(changed(base, f"trainer.{name}", value)) or ""
+        reason = why_apart(changed(base, f"trainer.{name}", value)) or ""
         assert re.fullmatch(rf"trainer\.{name} is set", reason), name
-    assert set(base.trainer.model_dump()) == TRAINER | {"unroll_epochs"}

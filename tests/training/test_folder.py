@@ -6,7 +6,7 @@ import csv
 import errno
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from normlab.training.folder import BEST, FINAL_TAGS, RATE_TAG, RunFolder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import (
     HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue]
@@ -24,14 +23,22 @@ from normlab import durable
 from normlab.config import Settings
 from normlab.diagnosis.tags import GRADIENT_NORM, SKILL, UNITS
 from normlab.errors import UserError
-from normlab.files import strict_json
+from normlab.strict_json import strict_json
+from normlab.training import checkpoints
+from normlab.training.epochs import Epoch, Epochs
 from normlab.training.events import EventFile
+from normlab.training.folder import BEST, FINAL_TAGS, RATE_TAG, RunFolder
 
 WATCHED = (SKILL, UNITS, GRADIENT_NORM)  # now and then
 RECORDS = [
     {"lr": 0.01, "train/loss": 0.7 / (i + 1), "val/loss": 0.75 / (i + 1), "val/auroc": math.nan}
     for i in range(7)
 ]
+
+
+def epochs(first: int, records: Sequence[dict[str, float]]) -> Epochs:
+    """The records of consecutive epochs."""
+    return Epochs.of([Epoch(first + i, 10.0 * i, record) for i, record in enumerate(records)])
 
 
 def read_csv(folder: Path) -> list[dict[str, str]]:
@@ -60,12 +67,9 @@ def test_epochs_are_rows_and_events_however_often_they_are_written(
     tmp_path: Path, every: int
 ) -> None:
     folder = RunFolder(tmp_path)
-    for i, record in enumerate(RECORDS):
-        folder.log_epoch(i + 1, record)
-        if i % every == 0:
-            folder.flush()
-    folder.flush()
-    folder.flush()  # nothing new
+    for i in range(0, len(RECORDS), every):
+        folder.write(epochs(i + 1, RECORDS[i : i + every]))
+    folder.write()  # nothing new
     rows = read_csv(tmp_path)
     assert [int(row["epoch"]) for row in rows] == list(range(1, 8))
     assert list(rows[0]) == ["epoch", *RECORDS[0]]
@@ -83,7 +87,6 @@ def test_no_row_is_written_twice_where_the_events_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = RunFolder(tmp_path)
-    folder.log_epoch(1, RECORDS[0])
 
     def full(*_: object) -> None:
         raise UserError("no room")
@@ -91,31 +94,21 @@ def test_no_row_is_written_twice_where_the_events_fail(
     with monkeypatch.context() as disk:
         disk.setattr(EventFile, "append", full)
         with pytest.raises(UserError, match="no room"):
-            folder.flush()
-    folder.flush()  # as Lightning does when a training has failed
+            folder.write(epochs(1, RECORDS[:1]))
+    folder.write()  # as when a training has failed
     assert len(read_csv(tmp_path)) == len(folder.curves.train) == 1
 
 
 def test_the_first_epoch_makes_the_columns_whenever_they_are_written(tmp_path: Path) -> None:
+    records = [{"lr": 0.1, "train/loss": 1 / i} | ({"late": 1.0} if i > 1 else {})
+               for i in range(1, 4)]  # fmt: skip
     for name, every in (("often", 1), ("once", 9)):
         (tmp_path / name).mkdir()
         folder = RunFolder(tmp_path / name)
-        for i in range(1, 4):
-            folder.log_epoch(i, {"lr": 0.1, "train/loss": 1 / i} | ({"late": 1.0} if i > 1 else {}))
-            if i % every == 0:
-                folder.flush()
-        folder.flush()
+        for i in range(0, 3, every):
+            folder.write(epochs(i + 1, records[i : i + every]))
         columns = [list(row) for row in read_csv(tmp_path / name)]
         assert columns == 3 * [["epoch", "lr", "train/loss"]]
-
-
-def test_nothing_is_written_before_the_time(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    folder.log_epoch(1, RECORDS[0])
-    folder.flush(at_most_every=1000)
-    assert not list(tmp_path.iterdir())
-    folder.flush()
-    assert len(read_csv(tmp_path)) == 1
 
 
 def test_settings_reach_tensorboards_hparams(
@@ -123,8 +116,8 @@ def test_settings_reach_tensorboards_hparams(
 ) -> None:
     chosen = settings("model.hidden=[4,2]", "model.batchnorm=true").to_dict()
     folder = RunFolder(tmp_path)
-    folder.write_settings(chosen)
-    folder.log_epoch(1, RECORDS[0])
+    folder.write_settings(chosen, ["loss"])
+    folder.write(epochs(1, RECORDS[:1]))
     folder.write_result(result())
     assert yaml.safe_load((tmp_path / "config.yaml").read_text("utf-8")) == chosen
 
@@ -194,19 +187,19 @@ def test_a_run_ended_between_its_two_last_checkpoints_comes_to_both(
     """Its best weights are of the last epoch: the file of the epoch before would be others."""
     few = ("data.rows=300", "trainer.max_epochs=2", "trainer.enable_progress_bar=false")
     assert train(*few, "hydra.run.dir=whole").status == 0
-    save, names = RunFolder.save_checkpoint, []
+    save, written = checkpoints.save_durably, []
 
-    def full_disk(folder: RunFolder, name: str, content: dict[str, Any]) -> None:
-        names.append(name)
-        if len(names) == 5:  # one before the first epoch, and two after each
+    def full_disk(path: Path, content: dict[str, Any]) -> None:
+        written.append(path.name)
+        if len(written) == 3:  # last.ckpt: before the first epoch, and after each
             raise UserError("the disk is full")
-        save(folder, name, content)
+        save(path, content)
 
     with monkeypatch.context() as patched:
-        patched.setattr(RunFolder, "save_checkpoint", full_disk)
+        patched.setattr(checkpoints, "save_durably", full_disk)
         cut = (*few, "checkpoint.every_n_seconds=0", "hydra.run.dir=cut")
         assert train(*cut).status == 1
-    assert len(names) == 5
+    assert written == ["last.ckpt"] * 3
     assert train("resume=cut").status == 0
     best = [torch.load(tmp_path / folder / BEST)["state_dict"] for folder in ("whole", "cut")]
     torch.testing.assert_close(best[0], best[1], rtol=0, atol=0)
@@ -214,9 +207,7 @@ def test_a_run_ended_between_its_two_last_checkpoints_comes_to_both(
 
 def test_a_folder_that_has_lost_rows_is_left_as_it_is(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    for i, record in enumerate(RECORDS):
-        folder.log_epoch(i + 1, record)
-    folder.flush()
+    folder.write(epochs(1, RECORDS))
     lengths = folder.lengths()
     content = (tmp_path / "metrics.csv").read_bytes()[:-1]
     (tmp_path / "metrics.csv").write_bytes(content)
@@ -234,25 +225,16 @@ def test_a_folder_is_taken_back_and_goes_on_without_gap_or_double(
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for path in (whole, broken):
         path.mkdir()
-    uninterrupted = RunFolder(whole)
-    for i, record in enumerate(RECORDS):
-        uninterrupted.log_epoch(i + 1, record)
-    uninterrupted.flush()
-
+    RunFolder(whole).write(epochs(1, RECORDS))
     folder = RunFolder(broken)
-    for i, record in enumerate(RECORDS[:3]):
-        folder.log_epoch(i + 1, record)
-    folder.flush()
+    folder.write(epochs(1, RECORDS[:3]))
     lengths = folder.lengths()
-    for i in range(3, 3 + void):
-        folder.log_epoch(i + 1, RECORDS[0])  # not what the run will find again
-    folder.flush()
+    if void:
+        folder.write(epochs(4, RECORDS[:1] * void))  # not what the run will find again
     RunFolder(broken).cut(lengths, 3)  # an attempt that was killed at once
     again = RunFolder(broken)
     again.cut(lengths, 3)
-    for i in range(3, len(RECORDS)):
-        again.log_epoch(i + 1, RECORDS[i])
-    again.flush()
+    again.write(epochs(4, RECORDS[3:]))
     assert (broken / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
     one, other = read_events(whole), read_events(broken)
     for tag in one.Tags()["scalars"]:
@@ -264,20 +246,14 @@ def test_a_folder_is_taken_back_and_goes_on_without_gap_or_double(
 def test_a_tensorboard_that_watches_forgets_what_is_void(tmp_path: Path) -> None:
     """It has read epochs 4 and 5 before the kill; the file of the resumed run revokes them."""
     folder = RunFolder(tmp_path)
-    for i in range(3):
-        folder.log_epoch(i + 1, {"val/loss": 1.0})
-    folder.flush()
+    folder.write(epochs(1, [{"val/loss": 1.0}] * 3))
     lengths = folder.lengths()
-    for i in (3, 4):
-        folder.log_epoch(i + 1, {"val/loss": 9.0})
-    folder.flush()
+    folder.write(epochs(4, [{"val/loss": 9.0}] * 2))
     watching = read_events(tmp_path)
     assert [event.value for event in watching.Scalars("val/loss")] == [1, 1, 1, 9, 9]
     again = RunFolder(tmp_path)
     again.cut(lengths, 3)
-    for i in (3, 4, 5):
-        again.log_epoch(i + 1, {"val/loss": 2.0})
-    again.flush()
+    again.write(epochs(4, [{"val/loss": 2.0}] * 3))
     watching.Reload()
     assert [event.value for event in watching.Scalars("val/loss")] == [1, 1, 1, 2, 2, 2]
     assert [event.step for event in watching.Scalars("val/loss")] == [1, 2, 3, 4, 5, 6]
