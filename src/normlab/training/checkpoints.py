@@ -146,15 +146,15 @@ class Checkpoints(Checkpoint):
         return {
             "folders": [os.path.relpath(folder.path, home) for folder in self.folders],
             "lengths": [folder.lengths() for folder in self.folders],
-            "networks": self.descriptions,
             "seconds": time.monotonic() - self._started_at,
         }
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        several = {"format": FORMAT, "networks": self.descriptions}
         alone = len(self.folders) == 1  # then it predicts, too
-        checkpoint["normlab"] = self.descriptions[0] if alone else {"format": FORMAT}
+        checkpoint["normlab"] = self.descriptions[0] if alone else several
         checkpoint[ENTRY] = self.state()
 
 
@@ -167,18 +167,20 @@ def _lost(module: TrainingModule) -> bool:
 class CheckpointFile(TorchCheckpointIO):
     """Writes whole files, and hands Lightning the checkpoint that was read and checked.
 
-    Lightning's own reader also takes a path with `::` in it for several addresses.
+    Lightning's own reader also takes a path with `::` in it for several addresses. It is left the
+    weights that forked processes bring back, in a file of Lightning's own.
     """
 
-    def __init__(self, read: dict[str, Any] | None = None) -> None:
+    def __init__(self, resumed: ResumePoint | None = None) -> None:
         super().__init__()
-        self._read = read
+        self._resumed = resumed
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
         save_durably(Path(path), checkpoint)
 
-    def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        assert self._read is not None
-        return self._read
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        if self._resumed is not None and Path(path) == self._resumed.path:
+            return self._resumed.checkpoint
+        return super().load_checkpoint(path, *args, **kwargs)

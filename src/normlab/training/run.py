@@ -154,8 +154,8 @@ class Together:
     def _fit(self, trainer: Trainer, resumed: ResumePoint | None) -> None:
         if len(self.runs) > 1:
             keep_freed_memory()
-        path, content = (None, None) if resumed is None else (resumed.path, resumed.checkpoint)
-        trainer.strategy.checkpoint_io = CheckpointFile(content)
+        path = None if resumed is None else resumed.path
+        trainer.strategy.checkpoint_io = CheckpointFile(resumed)
         several = trainer.world_size > 1
         around = (
             on_ranks(trainer) if several else until_epoch_end(bool(trainer.checkpoint_callbacks))
