@@ -32,9 +32,7 @@ def first_layers(strategy: str, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]
     """Of each seed's untrained net: the units' inputs (n, 4) and the logits (n,)."""
     for seed in range(N_SEEDS):
         torch.manual_seed(seed)
-        normalizer = make_scaler(
-            name=strategy if strategy != "batchnorm" else "none", n_features=1
-        )
+        normalizer = make_scaler(name=strategy if strategy != "batchnorm" else "none", n_features=1)
         network = Network(normalizer, [4], "sigmoid", batchnorm=strategy == "batchnorm").fit(rows)
         with torch.no_grad():
             yield (

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from normlab.training.folder import RunFolder
 
 from normlab.diagnosis.curves import Curves
 from normlab.diagnosis.text import diagnosis_text, verdict_lines
 from normlab.diagnosis.verdict import Case, judge, learnt_nothing
 from normlab.insight.comparison import learnt_nothing as share_of_nothing
 from normlab.model.metrics import guess_loss
+from normlab.training.folder import RunFolder
 
 Train = Callable[..., Any]
 T = np.linspace(0, 1, 200)

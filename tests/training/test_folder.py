@@ -23,7 +23,7 @@ from normlab import durable
 from normlab.config import Settings
 from normlab.diagnosis.tags import GRADIENT_NORM, SKILL, UNITS
 from normlab.errors import UserError
-from normlab.strict_json import strict_json
+from normlab.files import strict_json
 from normlab.training import checkpoints
 from normlab.training.epochs import Epoch, Epochs
 from normlab.training.events import EventFile

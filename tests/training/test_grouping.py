@@ -12,16 +12,16 @@ import pytest
 from pydantic import BaseModel
 
 from normlab.config import Settings
+from normlab.config.check import check_settings, settings_help
 from normlab.config.data import CsvSettings, DataSettings
 from normlab.config.section import Section
+from normlab.config.trainer_arguments import OURS, trainer_arguments
 from normlab.data.serve.module import SplitTable
 from normlab.data.table import Table
 from normlab.model.network import Network
 from normlab.model.tasks import Binary
-from normlab.trainer_arguments import OURS, trainer_arguments
 from normlab.training.grouping import MAY_DIFFER, sharing_key, why_apart
 from normlab.training.run import make_network
-from normlab.validation import check_settings, settings_help
 
 Settled = Callable[..., Settings]
 

@@ -146,15 +146,15 @@ class Checkpoints(Checkpoint):
         return {
             "folders": [os.path.relpath(folder.path, home) for folder in self.folders],
             "lengths": [folder.lengths() for folder in self.folders],
-            "networks": self.descriptions,
             "seconds": time.monotonic() - self._started_at,
         }
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        several = {"format": FORMAT, "networks": self.descriptions}
         alone = len(self.folders) == 1  # then it predicts, too
-        checkpoint["normlab"] = self.descriptions[0] if alone else {"format": FORMAT}
+        checkpoint["normlab"] = self.descriptions[0] if alone else several
         checkpoint[ENTRY] = self.state()
 
 

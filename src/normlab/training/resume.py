@@ -75,6 +75,7 @@ class ResumePoint:
             {len(value) for value in state} != {len(active)}
             or {len(value) for value in all_runs} != {n_runs}
             or len(outcomes["diverged"]) != n_runs
+            or [type(one) for one in self.networks] != [dict] * n_runs
             or not all(0 <= run < n_runs for run in active)
         ):
             raise ValueError("numbers of runs")
@@ -92,6 +93,12 @@ class ResumePoint:
     def stopped(self) -> bool:
         """Whether all runs have stopped early."""
         return bool(self.checkpoint["outcomes"]["stopped"].all())
+
+    @property
+    def networks(self) -> list[dict[str, Any]]:
+        """Of each run, what `model.checkpoint.describe` gave."""
+        entry = self.checkpoint["normlab"]
+        return entry.get("networks", [entry])
 
     def lengths(self, run: int) -> dict[str, int]:
         """Of a run's files that grow, as `RunFolder.lengths` gave them."""
@@ -136,8 +143,7 @@ class ResumePoint:
         Raises:
             UserError: saying what differs.
         """
-        stored = self.checkpoint[ENTRY]["networks"]
-        for here, there in zip(descriptions, stored, strict=True):
+        for here, there in zip(descriptions, self.networks, strict=True):
             if _of_the_model(here) != _of_the_model(there):
                 columns = here["schema"] != there.get("schema")
                 other = "other columns" if columns else "another network"

@@ -1,7 +1,7 @@
 """Ended by Ctrl-C or by a request to terminate: with a checkpoint, and a word on how to go on.
 
 Between two epochs the training's state is whole. So a first signal waits for the end of the epoch,
-if that comes soon, and all that came before stays; a second Ctrl-C ends the program at once.
+and all that came before stays; a second Ctrl-C ends the program at once.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from normlab.config.typed import setting, shell_quoted
 
-GRACE_SECONDS = 5.0  # for the end of an epoch
-A_MOMENT = 0.01
 CALLED = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "a request to terminate"}
+A_MOMENT = 0.01  # seconds
 
 
 class Interrupted(SystemExit):
@@ -37,67 +35,51 @@ class Interrupted(SystemExit):
         self.told = False
 
 
-@dataclass
-class _State:
-    """Of the process, as its signals are."""
+class _Process:
+    """What this process does with signals."""
 
-    caught: bool = False
-    asked: int | None = None
-    waits: bool = False
-
-
-_state = _State()
+    catches = False
+    waits = False  # for the end of the epoch
+    asked: int | None = None  # the signal that came
 
 
 def catch_signals() -> None:
     """From now on signals end the program by `Interrupted`."""
-    _state.caught, _state.asked, _state.waits = True, None, False
+    _Process.catches, _Process.waits, _Process.asked = True, False, None
     for number in CALLED:
         signal.signal(number, _on_signal)
 
 
 def catch_sigterm_again() -> None:
-    """To be called when Lightning has begun a training.
+    """To be called when Lightning has begun a training, whose handler of SIGTERM ends with 0.
 
-    Its own handler of SIGTERM, which calls the one before, then ends the program between two
-    epochs, with exit status 0. At the end it puts back the one before.
+    At the end Lightning puts back the one before.
     """
-    if _state.caught and threading.current_thread() is threading.main_thread():
+    if _Process.catches and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _on_signal)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
-    if _state.asked is not None:
+    if _Process.asked is not None:
         if number == signal.SIGINT:  # whatever holds it up, and nothing is half-written
             os._exit(128 + number)
         return
-    _state.asked = number
-    if not _state.waits:
+    _Process.asked = number
+    if _Process.waits:
+        called = CALLED[signal.Signals(number)]
+        said = f"\nnormlab: {called}: ends with this epoch; Ctrl-C ends at once"
+        print(said, file=sys.stderr, flush=True)
+    else:
         _interrupt(number, frame)
-        return
-    print(
-        f"\nnormlab: {CALLED[signal.Signals(number)]}: ends with this epoch, or in "
-        f"{GRACE_SECONDS:.0f} seconds; Ctrl-C ends at once",
-        file=sys.stderr,
-        flush=True,
-    )
-    signal.signal(signal.SIGALRM, _on_timeout)
-    signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
-
-
-def _on_timeout(number: int, frame: FrameType | None) -> None:
-    assert _state.asked is not None
-    _interrupt(_state.asked, frame)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Ends the program; a moment later where Python would swallow the exception, in a `__del__`."""
-    inside = frame
-    while inside is not None and inside.f_code.co_name != "__del__":
-        inside = inside.f_back
-    if inside is None:
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    if frame is None:
         raise Interrupted(number)
-    signal.signal(signal.SIGALRM, _on_timeout)
+    signal.signal(signal.SIGALRM, lambda _, later: _interrupt(number, later))
     signal.setitimer(signal.ITIMER_REAL, A_MOMENT)
 
 
@@ -111,19 +93,17 @@ def until_epoch_end(waits: bool = True) -> Iterator[None]:
     Raises:
         Interrupted: at the end, where a signal came and no epoch followed.
     """
-    _state.waits = waits
+    _Process.waits = waits
     try:
         yield
         end_if_asked()
     finally:
-        _state.waits = False
-        if _state.asked is not None:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        _Process.waits = False
 
 
 def asked_to_end() -> bool:
     """Whether a signal waits for the end of the epoch."""
-    return _state.asked is not None
+    return _Process.asked is not None
 
 
 def end_if_asked() -> None:
@@ -132,8 +112,8 @@ def end_if_asked() -> None:
     Raises:
         Interrupted: in that case.
     """
-    if _state.asked is not None:
-        raise Interrupted(_state.asked)
+    if _Process.asked is not None:
+        raise Interrupted(_Process.asked)
 
 
 def tell(end: Interrupted, what_is_kept: str, folder: Path) -> None:
@@ -144,11 +124,8 @@ def tell(end: Interrupted, what_is_kept: str, folder: Path) -> None:
     """
     if not end.told:
         end.told = True
-        print(
-            f"normlab: ended by {end.by}; {what_is_kept}\n{how_to_go_on(folder)}",
-            file=sys.stderr,
-            flush=True,
-        )
+        said = f"normlab: ended by {end.by}; {what_is_kept}\n{how_to_go_on(folder)}"
+        print(said, file=sys.stderr, flush=True)
 
 
 def how_to_go_on(folder: Path) -> str:
