@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normlab import durable
+from normlab import files
 from normlab.errors import UserError
 from normlab.files import append_whole, write_durably
 
@@ -27,7 +27,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         def refuse(*args: Any) -> None:
             raise FULL
 
-        monkeypatch.setattr(durable.os, call, refuse)
+        monkeypatch.setattr(files.os, call, refuse)
 
     return fail
 
@@ -60,8 +60,8 @@ def test_bytes_are_on_the_disk_before_the_name_is(
         calls.append("rename")
         replace(source, target)
 
-    monkeypatch.setattr(durable.os, "fsync", synced)
-    monkeypatch.setattr(durable.os, "replace", replaced)
+    monkeypatch.setattr(files.os, "fsync", synced)
+    monkeypatch.setattr(files.os, "replace", replaced)
     write_durably(tmp_path / "a", b"12345")
     assert calls == ["fsync of 5", "rename"]
 
@@ -72,7 +72,7 @@ def test_an_interruption_leaves_no_partial_file(
     def interrupted(*args: Any) -> None:
         raise SystemExit(130)
 
-    monkeypatch.setattr(durable.os, "fsync", interrupted)
+    monkeypatch.setattr(files.os, "fsync", interrupted)
     with pytest.raises(SystemExit):
         write_durably(tmp_path / "a", "text")
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normlab import plain_yaml
+from normlab import files
 from normlab.files import to_yaml
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\t"))
@@ -35,10 +35,10 @@ def test_values_that_look_alike_stay_apart(value: Any) -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain_yaml, "MOST_KNOWN", 3)
+    monkeypatch.setattr(files, "MOST_KNOWN", 3)
     for i in range(10):
         assert to_yaml({"a": i, "b": "same"}) == f"a: {i}\nb: same\n"
-        assert len(plain_yaml._known) <= 3
+        assert len(files._known) <= 3
 
 
 def test_entries_stand_in_their_order_as_the_library_writes_them() -> None:

@@ -16,7 +16,8 @@ from normlab.diagnosis.curves import Curves
 from normlab.diagnosis.text import diagnosis_text, verdict_lines
 from normlab.diagnosis.verdict import Case, judge, learnt_nothing
 from normlab.insight.comparison import learnt_nothing as share_of_nothing
-from normlab.model.metrics import guess_loss
+from normlab.model.tasks import Binary
+from normlab.training.epochs import Epoch, Epochs
 from normlab.training.folder import RunFolder
 
 Train = Callable[..., Any]
@@ -175,7 +176,9 @@ def test_a_guess_under_weights(weight: float) -> None:
     plus, minus = -torch.nn.functional.logsigmoid(logits), -torch.nn.functional.logsigmoid(-logits)
     best = (weight * positive * plus + (1 - positive) * minus).argmin()
     expected = float(positive * plus[best] + (1 - positive) * minus[best])
-    assert guess_loss(torch.from_numpy(labels), weight) == pytest.approx(expected, abs=1e-4)
+    assert Binary().guess_loss(torch.from_numpy(labels), weight) == pytest.approx(
+        expected, abs=1e-4
+    )
 
 
 # Curves in memory and in files
@@ -187,15 +190,15 @@ def test_curves_are_read_where_they_are_not_known(tmp_path: Path) -> None:
     watched = {"train/skill": 0.5, "units/dead": 0.4}
     for epoch in range(1, 6):
         record = {"lr": 0.1, "train/loss": 1 / epoch, "val/loss": 2 / epoch}
-        whole.log_epoch(epoch, record | (watched if epoch in (1, 4) else {}))
-        if epoch == 2:
-            whole.flush()
+        looked = record | (watched if epoch in (1, 4) else {})
+        whole.write(Epochs.of([Epoch(epoch, 0.0, looked)]))
     expected = whole.all_curves()
     assert expected is whole.curves
     assert list(expected.train) == [1 / epoch for epoch in range(1, 6)]
     assert expected.watched == {"units/dead": 0.4}
     other = RunFolder(tmp_path)
-    other.log_epoch(6, {"lr": 0.1, "train/loss": 0.125, "val/loss": math.nan})
+    last = {"lr": 0.1, "train/loss": 0.125, "val/loss": math.nan}
+    other.write(Epochs.of([Epoch(6, 0.0, last)]))
     read = other.all_curves()
     assert list(read.train) == [*expected.train, 0.125]
     assert list(read.val)[:5] == list(expected.val)

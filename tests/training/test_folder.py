@@ -19,7 +19,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
     HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
-from normlab import durable
+from normlab import files
 from normlab.config import Settings
 from normlab.diagnosis.tags import GRADIENT_NORM, SKILL, UNITS
 from normlab.errors import UserError
@@ -168,7 +168,7 @@ def test_an_interrupted_checkpoint_leaves_the_old_one(
     def half(handle: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(durable.os, "fsync", half)
+    monkeypatch.setattr(files.os, "fsync", half)
     with pytest.raises(UserError, match=r"best\.ckpt: No space left on device"):
         folder.save_checkpoint(BEST, {"epoch": 2})
     monkeypatch.undo()
