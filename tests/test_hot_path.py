@@ -7,21 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from torch.profiler import ProfilerActivity, profile
 
-from normlab.assembly import make_classifier, make_data
 from normlab.config import Settings
+from normlab.data.load import split_table
 from normlab.data.table import Table
-from normlab.training.stacked.member import Member
-from normlab.training.stacked.train import train_stack
+from normlab.training.run import Run, Together
 
 Settled = Callable[..., Settings]
 Count = Callable[..., Counter[str]]
 
-# What was counted in a step, and a tenth more for other versions of torch.
-RUN, STACK = 170, 250
+MOST = 160  # operators of a step: what was counted, and a tenth more for other versions of torch
 N_STEPS = 4  # of an epoch
 BASE = (
     "data.batch_size=20",
@@ -36,74 +34,46 @@ BASE = (
 )
 
 
-class Steps(Callback):
-    """Counts torch's operators of one of Lightning's steps of the second epoch.
+class Operators(Callback):
+    """Counts torch's operators in the steps of the second epoch, which Lightning takes as one."""
 
-    Args:
-        batch_idx: which of them.
-    """
-
-    def __init__(self, batch_idx: int) -> None:
-        self.batch_idx = batch_idx
-        self.operators: Counter[str] = Counter()
+    def __init__(self) -> None:
+        self.counted: Counter[str] = Counter()
         self._profiler = profile(activities=[ProfilerActivity.CPU])
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        if trainer.current_epoch == 1 and batch_idx == self.batch_idx:
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.current_epoch == 1:
             self._profiler.__enter__()
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        if trainer.current_epoch == 1 and batch_idx == self.batch_idx:
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.current_epoch == 1:
             self._profiler.__exit__(None, None, None)
             names = (event.name for event in self._profiler.events() or [])
-            self.operators.update(name for name in names if name.startswith("aten::"))
+            self.counted.update(name for name in names if name.startswith("aten::"))
 
 
 @pytest.fixture
-def table(blobs: Callable[..., Table]) -> Table:
-    return blobs(100)
+def count(
+    settings: Settled, blobs: Callable[..., Table], make_trainer: Callable[..., Trainer]
+) -> Count:
+    """The operators of an epoch's steps of so many runs together."""
+
+    def operators(n_runs: int) -> Counter[str]:
+        table, callback = blobs(100), Operators()
+        runs = [
+            Run(own, split_table(own, table))
+            for own in (settings(*BASE, f"seed={seed}") for seed in range(n_runs))
+        ]
+        Together(runs).train(make_trainer(max_epochs=2, callbacks=[callback]))
+        return callback.counted
+
+    return operators
 
 
-@pytest.fixture
-def operators(settings: Settled, table: Table, make_trainer: Callable[..., Trainer]) -> Count:
-    """The operators of an epoch's steps of so many runs as one, or of a step of one alone."""
-
-    def count(n_runs: int | None = None) -> Counter[str]:
-        steps = Steps(1 if n_runs is None else 0)
-        trainer = make_trainer(max_epochs=2, callbacks=[steps])
-        members = []
-        for seed in range(n_runs or 1):
-            chosen = settings(*BASE, f"seed={seed}")
-            data = make_data(chosen, table)
-            members.append(Member(make_classifier(chosen, data), data))
-        if n_runs is None:
-            trainer.fit(members[0].classifier, datamodule=members[0].data)
-        else:
-            train_stack(members, trainer)
-        return steps.operators
-
-    return count
-
-
-def test_a_step_of_a_run_takes_few_operators(operators: Count) -> None:
-    counted = operators()
-    assert counted["aten::_fused_adam_"] == 1  # one kernel for all parameters
-    assert counted.total() <= RUN
-
-
-def test_an_epoch_of_a_stack_takes_as_many_operators_for_any_number_of_runs(
-    operators: Count,
-) -> None:
-    few, many = operators(2), operators(30)
-    assert few == many
-    assert 0 < many.total() <= N_STEPS * STACK
-    assert many["aten::binary_cross_entropy_with_logits"] == N_STEPS
+@pytest.mark.parametrize("n_runs", [1, 2, 30])
+def test_a_step_takes_few_operators_for_any_number_of_runs(count: Count, n_runs: int) -> None:
+    """But for what an epoch's order takes for each seed."""
+    counted = count(n_runs)
+    assert counted["aten::binary_cross_entropy_with_logits"] == N_STEPS
+    assert counted["aten::randperm"] <= 2 * n_runs
+    assert counted.total() <= N_STEPS * MOST + 6 * n_runs
