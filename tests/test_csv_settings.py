@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from normlab.training.stacked.grouping import stacking_key
 
 from normlab.config import Settings
 from normlab.config.data import CsvSettings
@@ -13,6 +12,7 @@ from normlab.data.columns import Selection
 from normlab.data.detection import Format
 from normlab.data.load import file_choices
 from normlab.errors import UserError
+from normlab.training.grouping import sharing_key
 
 Settled = Callable[..., Settings]
 CSV = ("data=csv", "data.path=rows.csv", "data.target=label")
@@ -65,11 +65,11 @@ def test_mistakes(settings: Settled, override: str, message: str) -> None:
 
 
 def test_what_changes_the_shapes_keeps_runs_apart(settings: Settled) -> None:
-    first = stacking_key(settings(*CSV, "data.missing=impute"))
-    assert first == stacking_key(settings(*CSV, "data.missing=impute", "seed=3"))
+    first = sharing_key(settings(*CSV, "data.missing=impute"))
+    assert first == sharing_key(settings(*CSV, "data.missing=impute", "seed=3"))
     for override in (
         "data.max_categories=5", "data.indicator=true", "data.drop=[a]", "data.features=[b]",
         "data.categorical=[a]", "data.numeric=[a]", "data.integer_categories=0",
         "data.missing=drop", "data.missing_values=[x]", "data.path=other.csv",
     ):  # fmt: skip
-        assert first != stacking_key(settings(*CSV, "data.missing=impute", override)), override
+        assert first != sharing_key(settings(*CSV, "data.missing=impute", override)), override

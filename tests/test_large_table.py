@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 import torch
 
-from normlab import app
+from normlab.app import run
 from normlab.config import Settings
 from normlab.data import memory
 from normlab.data.load import stays_on_disk
@@ -46,16 +46,16 @@ def test_a_run_from_disk_equals_one_from_memory(train: Train, tmp_path: Path) ->
         "data.batch_size=null", *QUIET,
     )  # fmt: skip
     assert train(*common, "hydra.run.dir=memory").status == 0
-    for run in ("first", "second"):
-        ended = train(*common, "data.cache_dir=kept", f"hydra.run.dir={run}")
+    for name in ("first", "second"):
+        ended = train(*common, "data.cache_dir=kept", f"hydra.run.dir={name}")
         assert ended.status == 0, ended.err
         assert "on disk in kept/rows.csv-" in ended.out + ended.err
         expected = results(tmp_path / "memory")
-        for part, figures in results(tmp_path / run).items():
+        for part, figures in results(tmp_path / name).items():
             assert figures == pytest.approx(expected[part], abs=1e-5)
     digests = {
-        json.loads((tmp_path / run / "provenance.json").read_text())["data_sha256"]
-        for run in ("memory", "first", "second")
+        json.loads((tmp_path / name / "provenance.json").read_text())["data_sha256"]
+        for name in ("memory", "first", "second")
     }
     assert len(digests) == 1
 
@@ -148,7 +148,7 @@ def test_memory_that_is_refused_is_one_message(
     def execute(prepared: object) -> None:
         eval(asked, {"np": np, "torch": torch})
 
-    monkeypatch.setattr(app, "execute", execute)
+    monkeypatch.setattr(run.Alone, "execute", execute)
     ended = train(*QUIET)
     assert ended.status == 1
     assert ended.err.startswith("normlab: the memory does not suffice. ")
@@ -160,7 +160,7 @@ def test_a_defect_keeps_its_traceback(train: Train, monkeypatch: pytest.MonkeyPa
     def execute(prepared: object) -> None:
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(app, "execute", execute)
+    monkeypatch.setattr(run.Alone, "execute", execute)
     with pytest.raises(RuntimeError, match="shapes differ"):
         train(*QUIET)
 

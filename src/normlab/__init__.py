@@ -7,23 +7,20 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from normlab.api import settings, train
+    from normlab.api import train
+    from normlab.config.compose import settings
     from normlab.inference.predict import load
 
 __all__ = ["load", "settings", "train"]
+PLACES = {"load": "inference.predict", "settings": "config.compose", "train": "api"}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports torch only when it is asked for: settings are checked without it."""
-    if name == "load":
-        from normlab.inference.predict import load
-
-        return load
-    if name in ("settings", "train"):
-        from normlab import api
-
-        return getattr(api, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Imports torch only where it is needed: settings are checked without it."""
+    if name not in PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{PLACES[name]}"), name)

@@ -1,4 +1,4 @@
-"""normlab from Python: settings without Hydra, and training without files.
+"""Training from Python: without Hydra, and without files unless given a folder.
 
 import normlab
 settings = normlab.settings("data=circles", "model.lr=0.1", seed=3)
@@ -12,13 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from normlab.config import Settings
-from normlab.config.check import check_settings
-from normlab.config.compose import compose, parsed
 from normlab.data.schema import Schema
 from normlab.data.table import Table
 from normlab.errors import UserError
@@ -47,26 +45,6 @@ class Trained:
 
     results: list[Result]
     models: list[Predictor]
-
-
-def settings(*overrides: str, **values: Any) -> Settings:
-    """The settings of `conf/` under some choices and values, checked as the command line's are.
-
-    >>> settings("experiment=circles", "model.lr=0.1", seed=3, model={"hidden": [4]}).seed
-    3
-
-    Args:
-        overrides: `GROUP=CHOICE` and `KEY=VALUE`, as on the command line.
-        values: settings by name, those of a group as a mapping; a group's choice as a string.
-
-    Raises:
-        UserError: a line for each setting that is wrong.
-    """
-    given = [parsed(one) for one in overrides]
-    # As `++KEY`, of which Trainer's further arguments need the plus.
-    return check_settings(
-        compose([*given, *((f"++{key}", value) for key, value in values.items())])
-    )
 
 
 def train(

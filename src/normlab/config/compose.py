@@ -1,6 +1,6 @@
 """`conf/` without Hydra: the defaults under some choices and values, as Hydra composes them.
 
-    compose([("data", "circles"), ("model.lr", 0.1)])
+    settings("data=circles", "model.lr=0.1", seed=3)
 
 The defaults stand in `conf/` alone, for the command line as for Python.
 """
@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 
 import yaml
 
-from normlab.config.check import unknown_setting
+from normlab.config import Settings
+from normlab.config.check import check_settings, unknown_setting
 from normlab.errors import UserError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -54,6 +55,26 @@ def parsed(override: str) -> tuple[str, Any]:
         return key, yaml.load(value, _Loader)
     except yaml.YAMLError:
         raise UserError(f"{override}: put the value between quotes") from None
+
+
+def settings(*overrides: str, **values: Any) -> Settings:
+    """The settings of `conf/` under some choices and values, checked as the command line's are.
+
+    >>> settings("experiment=circles", "model.lr=0.1", seed=3, model={"hidden": [4]}).seed
+    3
+
+    Args:
+        overrides: `GROUP=CHOICE` and `KEY=VALUE`, as on the command line.
+        values: settings by name, those of a group as a mapping; a group's choice as a string.
+
+    Raises:
+        UserError: a line for each setting that is wrong.
+    """
+    given = [parsed(one) for one in overrides]
+    # As `++KEY`, of which Trainer's further arguments need the plus.
+    return check_settings(
+        compose([*given, *((f"++{key}", value) for key, value in values.items())])
+    )
 
 
 def compose(given: Sequence[tuple[str, Any]] = (), conf: Path = CONF) -> dict[str, Any]:

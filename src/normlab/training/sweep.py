@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from normlab.data.load import stays_on_disk
 from normlab.diagnosis.verdict import counted
 from normlab.errors import UserError
 from normlab.training.cluster import submit
@@ -88,6 +89,8 @@ def _announce(jobs: Sequence[Job]) -> None:
         log.info(f"{len(jobs)} runs as one: {first.name} to {last.name}")
     else:
         reason = why_apart(first.settings) or "no other run shares its stack"
+        if stays_on_disk(first.settings):
+            reason = "its table stays on disk (data.cache)"
         log.info(f"{first.name} alone: {reason}")
 
 
