@@ -134,7 +134,7 @@ def test_a_remedy_is_one_that_is_not_in_use() -> None:
     assert remedies("none", False) == ["normalization=standardize", "model.batchnorm=true"]
     assert remedies("center", True) == ["normalization=standardize"]
     assert remedies("standardize", False) == ["model.batchnorm=true"]
-    assert "model.init=xavier" in remedies("standardize", True)
+    assert any("model.init" in step for step in remedies("standardize", True))
 
 
 def test_a_sweep_is_summed_up_in_one_line() -> None:
