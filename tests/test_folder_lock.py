@@ -65,14 +65,27 @@ def test_a_runs_folder_is_its_own_until_it_ends(forks: ForkServer, tmp_path: Pat
     assert not list(tmp_path.rglob("*.lock"))
 
 
+HESITATES = """
+import time
+import normlab.app
+at_once = normlab.app.run
+def run(config):
+    time.sleep(0.5)
+    return at_once(config)
+normlab.app.run = run
+"""
+
+
 def test_of_runs_that_start_at_once_one_trains(forks: ForkServer, tmp_path: Path) -> None:
-    arguments = (QUIET, "trainer.max_epochs=20", "data.rows=60")
-    runs = [forks.run(*arguments, "hydra.run.dir=run", cwd=tmp_path) for _ in range(3)]
+    """Before any of them has written its settings."""
+    arguments = (QUIET, "trainer.max_epochs=20", "data.rows=60", "hydra.run.dir=run")
+    runs = [forks.run(*arguments, cwd=tmp_path, first=HESITATES) for _ in range(3)]
     assert sorted(run.wait() for run in runs) == [0, 1, 1]
     assert epochs(tmp_path / "run") == list(range(1, 21))
+    (winner,) = (run for run in runs if run.wait() == 0)
     for run in runs:
-        if run.wait() == 1:  # or it came when the winner had ended
-            assert "run is in use by" in run.text or "run already holds a run" in run.text
+        if run is not winner:
+            assert_refused(run, "run", winner)
 
 
 def test_a_sweeps_folder_and_its_runs_are_its_own(forks: ForkServer, tmp_path: Path) -> None:

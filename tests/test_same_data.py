@@ -24,8 +24,9 @@ def state(folder: Path) -> dict[Path, tuple[int, bytes]]:
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
-@pytest.mark.parametrize("launcher", ["fused", "basic"])
-@pytest.mark.parametrize("unfinished", [None, "0", "1"])
+@pytest.mark.parametrize(
+    ("launcher", "unfinished"), [("fused", None), ("fused", "0"), ("basic", None), ("basic", "1")]
+)
 def test_a_sweep_goes_on_with_its_own_data(
     train: Train, tmp_path: Path, launcher: str, unfinished: str | None
 ) -> None:
