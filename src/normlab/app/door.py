@@ -37,6 +37,9 @@ def front_door() -> Iterator[None]:
             yield
     except UserError as error:
         fail(error)
+    except BrokenPipeError:  # `... --help | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         if _folder_has_vanished():
             fail(UserError("the working folder is gone: start the program from one that exists"))

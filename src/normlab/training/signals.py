@@ -131,4 +131,5 @@ def tell(end: Interrupted, what_is_kept: str, folder: Path) -> None:
 def how_to_go_on(folder: Path) -> str:
     """The command that continues the run or the sweep of this folder, in a line of its own."""
     shown = min(os.path.relpath(folder), str(folder), key=len)
-    return f"  to go on: python train.py {shell_quoted(f'resume={shown}')}"
+    program = "python train.py" if Path(sys.argv[0]).name == "train.py" else "normlab train"
+    return f"  to go on: {program} {shell_quoted(f'resume={shown}')}"
