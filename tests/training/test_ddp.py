@@ -227,11 +227,14 @@ def files(folder: Path) -> list[str]:
     return sorted("events" if name.startswith("events") else name for name in names)
 
 
-def start(root: Path, cwd: Path, *arguments: str, torchrun: bool = False) -> subprocess.Popen[str]:
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2"] if torchrun else []
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2")
+INSTALLED = ("-m", "normlab.cli", "train")
+
+
+def start(cwd: Path, *command: str) -> subprocess.Popen[str]:
     cwd.mkdir()
     return subprocess.Popen(
-        [sys.executable, *launcher, root / "train.py", *arguments],
+        [sys.executable, *command],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -242,28 +245,28 @@ def start(root: Path, cwd: Path, *arguments: str, torchrun: bool = False) -> sub
 def test_ddp_and_torchrun_leave_one_run_folder_as_one_process_does(
     train: Train, tmp_path: Path, root: Path
 ) -> None:
-    """Real commands, at the same time; both read a file, in each process."""
+    """Real commands, at the same time; all read a file, in each process."""
     lines = [f"{i % 37 + 40 * (i % 2)},{i % 11},{i % 2}" for i in range(200)]
     (tmp_path / "rows.csv").write_text("\n".join(["a,b,label", *lines]))
     arguments = (
         "data=csv", f"data.path={tmp_path / 'rows.csv'}", "data.target=label",
         "data.batch_size=32", "trainer.max_epochs=3", "checkpoint.every_n_seconds=0",
     )  # fmt: skip
-    ddp = start(root, tmp_path / "ddp", *arguments, "trainer.devices=2")
-    elastic = start(
-        root, tmp_path / "torchrun", *arguments, "trainer.devices=2", QUIET, torchrun=True
-    )
+    door, two = str(root / "train.py"), "trainer.devices=2"
+    ddp = start(tmp_path / "ddp", door, *arguments, two)
+    elastic = start(tmp_path / "torchrun", *TORCHRUN, door, *arguments, two, QUIET)
+    installed = start(tmp_path / "installed", *INSTALLED, *arguments, two, QUIET)
     (tmp_path / "one").mkdir()
     alone = train(*arguments, QUIET, cwd=tmp_path / "one")
     assert alone.status == 0, alone.err
-    for process in (ddp, elastic):
+    for process in (ddp, elastic, installed):
         out, err = process.communicate(timeout=140)
         assert process.returncode == 0, err
         assert sum(line.endswith("on cpu, 2 processes") for line in out.splitlines()) == 1
         assert out.count("loss  accuracy") == out.count("tensorboard --logdir") == 1  # said once
         if process is ddp:
             assert err.count("100%") == 1  # one bar
-    for name in ("ddp", "torchrun"):
+    for name in ("ddp", "torchrun", "installed"):
         (folder,) = (tmp_path / name / "runs").iterdir()
         assert [path.name for path in (tmp_path / name).iterdir()] == ["runs"]
         assert files(folder) == files(alone.folder)

@@ -104,8 +104,8 @@ def plan(
     return groups
 
 
-def trainer_for(settings: Settings, folder: Path, **own: Any) -> Trainer:
-    """The Trainer of a group."""
+def trainer_for(settings: Settings, folder: str | Path | None, **own: Any) -> Trainer:
+    """The Trainer of runs that train together, or of one."""
     if why_apart(settings) is None:
         own["devices"] = 1  # "auto" would take all
     return make_trainer(settings, default_root_dir=folder, **own)
