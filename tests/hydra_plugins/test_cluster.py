@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from normlab.training.cluster import submit
 from normlab.errors import UserError
+from normlab.training.cluster import submit
 
 Train = Callable[..., Any]
 

@@ -6,7 +6,6 @@ Hydra imports this module at the start of every program in the environment: no t
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,10 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.normlab.jobs import Composed, Composer
+from hydra_plugins.normlab.jobs import Composer
 from normlab.errors import UserError
+from normlab.training.job import Job
 from normlab.training.signals import Interrupted, tell
-
-log = logging.getLogger(__name__)
 
 
 class GridSweeper(Sweeper):
@@ -113,7 +111,7 @@ class FusedLauncher(Launcher):
         self.max_runs = max_runs
         self.executor = executor
         self.submitit = submitit or {}
-        self.composed: list[Composed] = []
+        self.composed: list[Job] = []
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -133,36 +131,19 @@ class FusedLauncher(Launcher):
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         last = initial_job_idx + len(job_overrides)
         jobs = self.composed[initial_job_idx:last]
-        if [job.overrides for job in jobs] != [list(own) for own in job_overrides]:
+        if [job.overrides for job in jobs] != list(job_overrides):
             jobs = self.composer.compose(job_overrides, initial_job_idx)
-        from normlab.training.plan import Job  # imports torch
-        from normlab.training.sweep import train_jobs
+        from normlab.training.sweep import train_jobs  # imports torch
 
         folder = Path(self.config.hydra.sweep.dir)
-        runs = [
-            Job(
-                job.settings,
-                job.folder,
-                f"job {job.num}",
-                " ".join(job.overrides),
-                job.write_hydra_files,
-            )
-            for job in jobs
-        ]
+        submitit = {**self.submitit, "folder": folder / ".submitit"}
         try:
-            values = train_jobs(
-                runs,
-                max_runs=self.max_runs,
-                executor=self.executor,
-                submitit={**self.submitit, "folder": folder / ".submitit"},
-            )
+            values = train_jobs(jobs, self.max_runs, self.executor, submitit)
         except Interrupted as end:
             finished = sum((job.folder / "result.json").exists() for job in jobs)
             tell(end, f"{finished} of {len(jobs)} runs have finished", folder)
             raise
-        returned = []
-        for job, value in zip(jobs, values, strict=True):
-            one = JobReturn(job.overrides, working_dir=str(Path.cwd()), status=JobStatus.COMPLETED)
-            one.return_value = value
-            returned.append(one)
-        return returned
+        return [
+            JobReturn(job.overrides, status=JobStatus.COMPLETED, _return_value=value)
+            for job, value in zip(jobs, values, strict=True)
+        ]

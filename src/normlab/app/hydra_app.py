@@ -34,6 +34,7 @@ from normlab.config.compose import CONF, compose, parsed, unknown_choice
 from normlab.config.processes import by_torchrun, is_first
 from normlab.config.typed import hydra_literal, hydra_quoted, shell_quoted
 from normlab.errors import UserError
+from normlab.training.job import Job
 
 
 def main(conf: Path = CONF, arguments: Sequence[str] | None = None) -> None:
@@ -68,10 +69,10 @@ def run_job(config: DictConfig) -> float | None:
     current = HydraConfig.get()
     folder = Path(current.runtime.output_dir)
     settings = parse_settings(config)
-    job = current.job
     if current.mode != RunMode.MULTIRUN:
-        return run_alone(settings, folder, job.name)
-    return run_of_sweep(settings, folder, job.name, f"job {job.num}", list(current.overrides.task))
+        return run_alone(settings, folder, current.job.name)
+    job = Job(settings, folder, current.job.num, list(current.overrides.task))
+    return run_of_sweep(job, current.job.name)
 
 
 def parse_settings(config: DictConfig) -> Settings:
