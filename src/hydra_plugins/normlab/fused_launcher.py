@@ -12,13 +12,14 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.normlab.jobs import Composer
+from normlab.app.resume import SWEEP
 from normlab.errors import UserError
 from normlab.training.job import Job
 from normlab.training.signals import Interrupted, tell
@@ -61,14 +62,13 @@ class GridSweeper(Sweeper):
             Composer(self._loader, self._config).compose(jobs)
         folder = Path(self._config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self._config, folder / "multirun.yaml")
-        size = self.max_batch_size or max(1, len(jobs))
-        batches = []
+        OmegaConf.save(self._config, folder / SWEEP)
+        size = self.max_batch_size or len(jobs)
+        returned: list[JobReturn] = []
         for start in range(0, len(jobs), size):
-            batches.append(launcher.launch(jobs[start : start + size], start))
-            for job in batches[-1]:
-                _ = job.return_value  # raises what the job raised
-        return batches
+            returned += launcher.launch(jobs[start : start + size], start)
+            _ = [job.return_value for job in returned]  # raises what a job raised
+        return returned
 
     def _combinations(self, arguments: Sequence[str]) -> list[list[str]]:
         params = [f"{key}={value}" for key, value in self.params.items()]
@@ -127,8 +127,6 @@ class FusedLauncher(Launcher):
         Raises:
             UserError: where a job's settings or data are bad, before any of them trains.
         """
-        setup_globals()
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         last = initial_job_idx + len(job_overrides)
         jobs = self.composed[initial_job_idx:last]
         if [job.overrides for job in jobs] != list(job_overrides):
