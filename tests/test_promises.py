@@ -686,15 +686,15 @@ def measured(self, *args, **options):
         sizes.append(int(file.read().split()[1]) * 4096 / 2**20)
     return before(self, *args, **options)
 {cls}.{method} = measured
-import normlab.app.door
-door = normlab.app.door.front_door
+import normlab.app.hydra_app
+door = normlab.app.hydra_app.front_door
 from contextlib import contextmanager
 @contextmanager
 def told():
     with door():
         yield
     print("MEMORY", len(sizes), sizes[len(sizes) // 5], sizes[-1])
-normlab.app.door.front_door = told
+normlab.app.hydra_app.front_door = told
 """
 
 
