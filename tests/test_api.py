@@ -190,15 +190,24 @@ def test_a_folder_holds_what_the_command_leaves(train: Train, tmp_path: Path) ->
 
 
 def test_any_trainer_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own arguments count at each step, as those of the settings do."""
     monkeypatch.chdir(tmp_path)
     trainer = Trainer(
         max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
+        enable_progress_bar=False, enable_model_summary=False, gradient_clip_val=0.01,
     )  # fmt: skip
     rows, labels = table()
-    (result,) = normlab.train(rows, labels, normlab.settings(), trainer=trainer).results
-    assert result.epochs == trainer.current_epoch == 2
+    plain = normlab.settings("model.optimizer=sgd", "data.batch_size=10", "trainer.max_epochs=2")
+    clipped = normlab.settings(**plain.to_dict(), **{"trainer.gradient_clip_val": 0.01})
+    results = [
+        normlab.train(rows, labels, plain, trainer=trainer).results[0],
+        normlab.train(rows, labels, clipped).results[0],
+        normlab.train(rows, labels, plain).results[0],
+    ]
+    assert figures(results[0]) == figures(results[1]) != figures(results[2])
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError, match="clips gradients"):
+        normlab.train(rows, labels, plain, runs=[plain], trainer=trainer)
 
 
 @pytest.mark.parametrize(
