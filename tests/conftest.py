@@ -254,6 +254,13 @@ class _process_restored:
         GlobalHydra.instance().clear()
 
 
+@pytest.fixture
+def process_restored() -> Iterator[None]:
+    """For a test that goes through the door by itself."""
+    with _process_restored():
+        yield
+
+
 @pytest.fixture(scope="session")
 def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     """Starts runs in processes of their own, within milliseconds."""

@@ -48,3 +48,23 @@ def test_help_imports_nothing_heavy_and_a_report_no_torch() -> None:
         "assert not {'torch', 'lightning', 'hydra', 'matplotlib.pyplot'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.usefixtures("process_restored")
+def test_train_hands_its_arguments_to_the_door(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Options are the door's own too; one message, and nothing left behind."""
+    monkeypatch.chdir(tmp_path)
+    sys.argv = ["normlab"]
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    for arguments, message in (
+        (["model.lrr=1"], "model.lrr is not a setting; did you mean model.lr?"),
+        (["-m", "seed=0,1", "model.lr=-1"], "job 0 (seed=0 model.lr=-1): model.lr=-1: should be"),
+        (["resume=nowhere"], "resume=nowhere: no such folder of a run or a sweep"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(["train", *arguments])
+        assert end.value.code == 1
+        assert capsys.readouterr().err.startswith(f"normlab: {message}")
+    assert list(tmp_path.iterdir()) == []

@@ -41,11 +41,11 @@ class Operators(Callback):
         self.counted: Counter[str] = Counter()
         self._profiler = profile(activities=[ProfilerActivity.CPU])
 
-    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: Trainer, *_: Any, **__: Any) -> None:  # type: ignore[override]
         if trainer.current_epoch == 1:
             self._profiler.__enter__()
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:  # type: ignore[override]
         if trainer.current_epoch == 1:
             self._profiler.__exit__(None, None, None)
             names = (event.name for event in self._profiler.events() or [])

@@ -1,15 +1,22 @@
-"""What the README, pyproject.toml, constraints.txt, the Makefile and .ci/run say of one another."""
+"""What the README, pyproject.toml, constraints.txt, the Makefile and .ci/run say of one another.
+
+And where things stand in src/, and in the wheel.
+"""
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -145,3 +152,98 @@ def test_no_file_holds_a_path_of_one_machine() -> None:
     files = (ROOT / name for name in listed.stdout.split("\0") if name)
     found = [str(file) for file in files if file.is_file() and someones.search(file.read_bytes())]
     assert found == []
+
+
+# src/
+
+
+PACKAGE = ROOT / "src" / "normlab"
+SOURCES = [ROOT / "train.py", *sorted((ROOT / "src").rglob("*.py"))]
+# Where a command line becomes settings; everything behind takes these.
+OF_HYDRA = {"train.py", "src/normlab/app/hydra_app.py"}
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
+def test_hydra_ends_at_the_door() -> None:
+    knows = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if imported(path) & {"hydra", "omegaconf", "hydra_plugins"}
+    }
+    plugin = {name for name in knows if name.startswith("src/hydra_plugins/")}
+    assert knows - plugin <= OF_HYDRA
+    assert plugin
+
+
+def test_settings_and_training_from_python_need_no_hydra() -> None:
+    """Nor does anything that a training imports on its way."""
+    code = (
+        "import sys, normlab; settings = normlab.settings('data.rows=60', 'trainer.max_epochs=1')\n"
+        "assert not {'torch', 'numpy', 'hydra', 'omegaconf'} & sys.modules.keys()\n"
+        "normlab.train(settings)\n"
+        "assert not {'hydra', 'omegaconf'} & sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_few_files_lie_at_the_top_and_none_is_long() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= 10
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    assert {path.name: n for path, n in lines.items() if n > 275} == {}
+
+
+# The wheel
+
+
+def test_normlab_train_from_a_wheel_is_train_py(train: Callable[..., Any], tmp_path: Path) -> None:
+    """Built from this tree, unpacked elsewhere, started in a folder without conf/."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    for name in ("src", "conf"):
+        left_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=left_out)
+    build = "from setuptools.build_meta import build_wheel; build_wheel('wheel')"
+    subprocess.run([sys.executable, "-c", build], cwd=tree, check=True, capture_output=True)
+    (wheel,) = (tree / "wheel").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if name.endswith(".yaml")}
+        archive.extractall(tmp_path / "installed")
+    conf = {f"normlab/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
+    assert held == conf
+    shutil.rmtree(tree)
+
+    arguments = ("data.rows=200", "trainer.max_epochs=2", "trainer.enable_progress_bar=false")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "normlab.cli", "train", *arguments, "hydra.run.dir=run"],
+        cwd=elsewhere,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert train(*arguments, "hydra.run.dir=run").status == 0
+    for name in ("metrics.csv", "config.yaml", ".hydra/overrides.yaml", ".hydra/config.yaml"):
+        one, other = (place / "run" / name for place in (elsewhere, tmp_path))
+        assert one.read_bytes() == other.read_bytes()
+    made = [
+        {path.name for path in (place / "run").rglob("*") if "events" not in path.name}
+        for place in (elsewhere, tmp_path)
+    ]
+    assert made[0] == made[1]
+    installed = str(tmp_path / "installed" / "normlab" / "conf")
+    assert installed in (elsewhere / "run/.hydra/hydra.yaml").read_text("utf-8")

@@ -285,6 +285,24 @@ def test_more_epochs_for_a_run_that_has_finished(forks: ForkServer, tmp_path: Pa
     assert "trainer.max_epochs=3 cannot take them back" in shorter.text
 
 
+def test_more_epochs_for_a_sweep_that_has_finished(forks: ForkServer, tmp_path: Path) -> None:
+    """Its runs trained together and go on together, also where one of them is named."""
+    settings = ("-m", *SHORT, "diagnosis.every_n_epochs=1", "seed=0,1", "model.lr=0.01,0.1")
+    whole = forks.run(*settings, "hydra.sweep.dir=whole", cwd=tmp_path)
+    cut = forks.run(*settings, "hydra.sweep.dir=cut", "trainer.max_epochs=5", cwd=tmp_path)
+    assert (whole.wait(), cut.wait()) == (0, 0), cut.text
+    again = forks.run("resume=cut/2", cwd=tmp_path)
+    assert again.wait() == 0, again.text
+    assert "4 of 4 runs had finished and are kept" in again.text
+    longer = forks.run("resume=cut/2", "trainer.max_epochs=12", cwd=tmp_path)
+    assert longer.wait() == 0, longer.text
+    assert "cut/2 is a run of the sweep cut, and goes on with it" in longer.text
+    assert "4 runs go on where they were ended" in longer.text
+    for i in range(4):
+        one, other = (numbers(tmp_path / name / str(i)) for name in ("whole", "cut"))
+        assert_identical(one, other, str(i))
+
+
 # Signals
 
 
@@ -668,15 +686,15 @@ def measured(self, *args, **options):
         sizes.append(int(file.read().split()[1]) * 4096 / 2**20)
     return before(self, *args, **options)
 {cls}.{method} = measured
-import normlab.app.door
-door = normlab.app.door.front_door
+import normlab.app.hydra_app
+door = normlab.app.hydra_app.front_door
 from contextlib import contextmanager
 @contextmanager
 def told():
     with door():
         yield
     print("MEMORY", len(sizes), sizes[len(sizes) // 5], sizes[-1])
-normlab.app.door.front_door = told
+normlab.app.hydra_app.front_door = told
 """
 
 

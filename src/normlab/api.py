@@ -17,21 +17,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from normlab.config import Settings
+from normlab.config.changes import CONFIG, OF_NO_FIGURE, changed
+from normlab.data.load import split_table, stays_on_disk
 from normlab.data.schema import Schema
 from normlab.data.table import Table
 from normlab.errors import UserError
+from normlab.inference.predict import Predictor
 from normlab.training.environment import quiet_lightning
 from normlab.training.folder import RunFolder
+from normlab.training.grouping import MAY_DIFFER, sharing_key, why_apart
 from normlab.training.leftovers import begin
+from normlab.training.plan import Tables, trainer_for
 from normlab.training.result import Result
 from normlab.training.run import Run, Together
-from normlab.training.trainer import make_trainer
 
 if TYPE_CHECKING:
     from lightning import Trainer
     from numpy.typing import ArrayLike
-
-    from normlab.inference.predict import Predictor
 
 
 @dataclass(frozen=True)
@@ -64,49 +66,77 @@ def train(
             learning rates, schedules, affine normalizations.
         folder: where the run's files go, as `python train.py hydra.run.dir=FOLDER` leaves them;
             of several runs into numbered folders within. It must not hold a run.
-        trainer: any `lightning.Trainer`, without a logger; None makes the settings' own.
+        trainer: any `lightning.Trainer` without a logger, which takes an epoch step by step; None
+            makes the settings' own, which is faster for small networks.
 
     Raises:
         UserError: where the data cannot be trained on, or the runs cannot train together.
     """
-    from normlab.data.load import load_table, split_table
-    from normlab.inference.predict import Predictor
-    from normlab.training.grouping import sharing_key
-
-    *data, first = given
-    if len(data) not in (0, 2) or not isinstance(first, Settings):
+    *rows, first = given
+    if len(rows) not in (0, 2) or not isinstance(first, Settings):
         raise UserError("normlab.train takes settings, or rows, labels and settings")
-    every = [first, *(runs or ())]
-    if len({sharing_key(one) for one in every}) > 1:
-        raise UserError("these runs cannot train together: they differ in more than a sweep fuses")
     quiet_lightning()
-    given_table = table_of(data[0], data[1]) if data else None  # type: ignore[arg-type]
-    tables: dict[str, Table] = {}
-    prepared = []
-    for i, one in enumerate(every):
-        key = repr(one.data)
-        table = given_table or tables.get(key) or load_table(one)
-        tables[key] = table
-        own = None
-        if folder is not None:
-            own = RunFolder(Path(folder) if len(every) == 1 else Path(folder) / str(i))
-            if (own.path / "config.yaml").exists():
-                raise UserError(f"{own.path} already holds a run: give another folder")
-        prepared.append(Run(one, split_table(one, table), own, f"run {i}"))
+    every, tables = [first, *(runs or ())], Tables()
+    table = table_of(rows[0], rows[1]) if rows else None  # type: ignore[arg-type]
+    prepared = [
+        Run(
+            one,
+            tables.split(one) if table is None else split_table(one, table),
+            None if folder is None else RunFolder(Path(folder, *([str(i)] if runs else []))),
+            f"run {i}",
+        )
+        for i, one in enumerate(every)
+    ]
+    for run in prepared:
+        refuse_to_share(prepared[0], run)
+        if run.folder is not None and (run.folder.path / CONFIG).exists():
+            raise UserError(f"{run.folder.path} already holds a run: give another folder")
+    if trainer is not None and runs and (trainer.gradient_clip_val or trainer.world_size > 1):
+        raise UserError("a Trainer that clips gradients, or of several processes, trains one run")
     together = Together(prepared)
-    quiet = {"enable_progress_bar": False} if trainer is None else {}
-    trainer = trainer or make_trainer(first, **quiet)
+    if trainer is None:
+        trainer = trainer_for(first, folder, enable_progress_bar=False)
+    else:  # whatever it is to do at each step
+        together.data.at_once = False
     for run in prepared:
         if run.folder is not None:
             run.folder.path.mkdir(parents=True, exist_ok=True)
             begin(run.folder, run.settings, run.data.table)
     together.examine()
     results = together.train(trainer)
+    networks = [together.network.of_runs([i]) for i in range(len(prepared))]
     models = [
-        Predictor(together.network.of_runs([i]), run.data.table.schema)
-        for i, run in enumerate(prepared)
+        Predictor(network, run.data.table.schema)
+        for network, run in zip(networks, prepared, strict=True)
     ]
     return Trained(results, models)
+
+
+def refuse_to_share(one: Run, other: Run) -> None:
+    """Refuses runs that cannot be one network's.
+
+    Raises:
+        UserError: naming what keeps them apart.
+    """
+    if one is other:
+        return
+    for settings in (one.settings, other.settings):
+        reason = why_apart(settings) or (stays_on_disk(settings) and "its table stays on disk")
+        if reason:
+            raise UserError(f"{other.name} cannot train together with {one.name}: {reason}")
+    if sharing_key(one.settings) != sharing_key(other.settings):
+        ignored = (*OF_NO_FIGURE, *MAY_DIFFER)
+        keys = changed(one.settings.to_dict(), other.settings.to_dict(), ignored)
+        raise UserError(f"{other.name} cannot train together with {one.name}: {', '.join(keys)}")
+    sizes = [
+        [len(part) for part in (run.data.split.train, run.data.split.val, run.data.split.test)]
+        for run in (one, other)
+    ]
+    if sizes[0] != sizes[1]:
+        raise UserError(
+            f"{other.name} cannot train together with {one.name}: their parts for training, "
+            f"validation and test have {sizes[1]} and {sizes[0]} rows"
+        )
 
 
 def table_of(rows: ArrayLike, labels: ArrayLike) -> Table:

@@ -18,10 +18,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from hydra_plugins.normlab.jobs import Composed, Composer
+from hydra_plugins.normlab.jobs import Composer
 from normlab.app.hydra_app import parse_settings
 from normlab.config import Settings
 from normlab.errors import UserError
+from normlab.training.job import Job
 
 SILENT = ("hydra/job_logging=none", "hydra/hydra_logging=none")
 Files = dict[str, Any]
@@ -57,10 +58,10 @@ class Sweep:
 
     def by_composer(self, num: int, overrides: Sequence[str]) -> tuple[Settings, Path, Files]:
         job = self.compose(num, overrides)
-        job.write_hydra_files()
+        job.prepare()
         return job.settings, job.folder.absolute(), files_of(job.folder)
 
-    def compose(self, num: int, overrides: Sequence[str]) -> Composed:
+    def compose(self, num: int, overrides: Sequence[str]) -> Job:
         """One job as the launcher composes it."""
         (job,) = self.composer.compose([overrides], num)
         return job
@@ -188,7 +189,7 @@ def test_folders_and_names_are_hydras(
 
 def test_hydras_files_can_be_left_out(sweep: Callable[..., Sweep], tmp_path: Path) -> None:
     job = sweep("hydra.output_subdir=null").compose(0, ["seed=1"])
-    job.write_hydra_files()
+    job.prepare()
     assert job.folder.resolve() == tmp_path / "sweep" / "0"
     assert list(job.folder.iterdir()) == []
 
@@ -213,7 +214,7 @@ BAD = [
     (["seed=${nope}"], "Interpolation key 'nope' not found"),
     (["~trainer.accelerator"], "trainer.accelerator is missing"),
     (["data=csv"], "data.path is missing: add data.path=VALUE"),
-    (["normalization.n_quantiles=5"], "of normalization=quantile alone"),
+    (["normalization.n_quantiles=5"], "normalization.n_quantiles is not a setting"),
     (["model.hidden=[a]"], "model.hidden[0]=a: should be a valid integer"),
     (["data.path=a b(.csv"], "Hydra's grammar needs quotes"),
 ]
@@ -274,6 +275,6 @@ def test_plain_jobs_are_composed_without_hydra(
 def test_jobs_do_not_share_their_parts(sweep: Callable[..., Sweep]) -> None:
     one = sweep()
     first, other = one.composer.compose([["seed=1"], ["seed=2"]])
-    other.task["model"]["hidden"].append(9)
-    assert first.task["model"]["hidden"] == [16]
-    assert one.compose(2, ["seed=3"]).task["model"]["hidden"] == [16]
+    other.settings.model.hidden.append(9)
+    assert first.settings.model.hidden == [16]
+    assert one.compose(2, ["seed=3"]).settings.model.hidden == [16]

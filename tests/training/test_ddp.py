@@ -16,22 +16,22 @@ from typing import Any
 import pytest
 import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import Callback, EarlyStopping
-from normlab.model.classifier import Classifier
-from torch import Tensor, nn
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
 
+from normlab.config import Settings
 from normlab.config.processes import is_echo, is_first
-from normlab.data.serve.batches import Batches, EpochOrder, Share, SharedBatches
-from normlab.data.serve.module import TableDataModule
+from normlab.data.load import split_table
+from normlab.data.serve.batches import Batches, Share
 from normlab.data.table import Table
-from normlab.model.network import Network
-from normlab.model.scalers import make_scaler
-from normlab.seeding import Stream, epoch_seed
-from normlab.training import single
+from normlab.model.layers import Dropout
+from normlab.training.folder import LAST
 from normlab.training.result import Result
+from normlab.training.run import Run, Together
+from normlab.training.trainer import make_trainer
 
 Blobs = Callable[..., Table]
-MakeTrainer = Callable[..., Trainer]
+Settled = Callable[..., Settings]
 Train = Callable[..., Any]
 QUIET = "trainer.enable_progress_bar=false"
 
@@ -59,27 +59,23 @@ def test_processes_share_each_batch_of_the_single_process(
     n_ranks: int, batch_size: int | None
 ) -> None:
     rows = torch.arange(50.0)[:, None].expand(50, 2)
-    alone = Batches(rows, rows[:, 0], batch_size, EpochOrder(50, seed=1))
-    shared = [
-        SharedBatches(rows, rows[:, 0], batch_size, EpochOrder(50, seed=1), Share(rank, n_ranks))
-        for rank in range(n_ranks)
-    ]
+
+    def batches(share: Share | None) -> Batches:
+        index = torch.arange(50)[None]
+        return Batches(rows, rows[:, 0], index, batch_size, [1], at_once=False, share=share)
+
+    every = [batches(None), *(batches(Share(rank, n_ranks)) for rank in range(n_ranks))]
     for epoch in (0, 3):
-        for batches in (alone, *shared):
-            assert batches.sampler is not None
-            batches.sampler.set_epoch(epoch)
-        for whole, *parts in zip(alone, *shared, strict=True):
-            assert torch.equal(torch.cat([part[0] for part in parts]), whole[0])
-            assert torch.equal(torch.cat([part[1] for part in parts]), whole[1])
-            sizes = [len(part[1]) for part in parts]
+        for one in every:
+            one.sampler.set_epoch(epoch)
+        for whole, *parts in zip(*(one.pieces() for one in every), strict=True):
+            assert torch.equal(torch.cat([part.rows for part in parts], 1), whole.rows)
+            assert torch.equal(torch.cat([part.labels for part in parts], 1), whole.labels)
+            sizes = [part.labels.shape[1] for part in parts]
             assert max(sizes) - min(sizes) <= 1
-            assert all(part[2] == n_ranks / len(whole[1]) for part in parts)
-
-
-def test_each_process_draws_its_own_dropout() -> None:
-    seeds = {epoch_seed(5, 2, Stream.DROPOUT, rank) for rank in range(8)}
-    assert len(seeds) == 8
-    assert epoch_seed(5, 2, Stream.DROPOUT) == epoch_seed(5, 2, Stream.DROPOUT, 0)
+            for part in parts:
+                (step,) = part.steps
+                assert step.factor == n_ranks / whole.labels.shape[1]
 
 
 # The figures of all of them
@@ -91,137 +87,120 @@ class Witness(Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.served: list[Tensor] = []
-        self.seeds: list[int] = []
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
-    ) -> None:
-        self.served.append(batch[0])
-        self.seeds.append(torch.initial_seed())
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        batches: Any = trainer.train_dataloader
+        self.served += [piece.rows[0] for piece in batches.pieces()]
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        dropouts = [one for one in pl_module.modules() if isinstance(one, Dropout)]
         seen = {
             "served": torch.cat(self.served),
-            "seeds": self.seeds,
-            "metrics": {k: v.item() for k, v in trainer.callback_metrics.items() if "/" in k},
-            "best": pl_module.best.state_dict(),
+            "seeds": [made.initial_seed() for one in dropouts for made in one.generators],
+            "record": pl_module.records.last(),
+            "outcomes": pl_module.outcomes.state_dict(),
             "normalizer": pl_module.network.normalizer.state_dict(),
         }
         torch.save(seen, self.folder / f"{trainer.global_rank}.pt")
 
 
-def fit(
-    make_trainer: MakeTrainer,
-    table: Table,
-    folder: Path,
-    *,
-    hidden: tuple[int, ...] = (5,),
-    batch_size: int | None = 30,
-    val_fraction: float = 0.0,
-    patience: int | None = None,
-    learning: dict[str, Any] | None = None,
-    **trainer: Any,
-) -> tuple[Classifier, Result, list[dict[str, Any]]]:
-    """A training as `app.run` does it, and what each of its processes saw."""
-    folder.mkdir()
-    data = TableDataModule(
-        table, "random" if val_fraction else "none", val_fraction, 0.0, batch_size
-    )
-    torch.manual_seed(3)
-    network = Network(make_scaler("standardize", table.rows.shape[1]), hidden)
-    data.fit(network)
-    model = Classifier(network, table.schema, **{"lr": 0.05, **(learning or {})})
-    callbacks: list[Callback] = [Witness(folder)]
-    if patience:
-        callbacks.append(
-            EarlyStopping("val/loss", patience=patience, check_on_train_epoch_end=True)
-        )
-    made = make_trainer(callbacks=callbacks, **{"max_epochs": 3, **trainer})
-    result = single.train(data, model, made)
-    return model, result, [torch.load(file) for file in sorted(folder.glob("*.pt"))]
-
-
-STEP = {"scheduler": {"name": "step", "step_size": 1, "gamma": 0.3}, "pos_weight": 2.5}
-CASES: dict[str, dict[str, Any]] = {
-    "full equal batches": {},
-    "32 bit": {"precision": "32-true"},
-    "one batch of all rows": {"batch_size": None},
-    "uneven halves and a short last batch": {"batch_size": 41},
-    "batches of one row": {"batch_size": 1, "max_epochs": 1},
-    "fewer rows than processes": {"batch_size": 74, "devices": 3},
-    "a validation part, StepLR, weights": {"val_fraction": 0.3, "learning": STEP},
-    "early stopping": {
-        "val_fraction": 0.3, "patience": 1, "max_epochs": 50, "learning": {"lr": 0.5}
-    },
-    "accumulated and clipped": {"accumulate_grad_batches": 2, "gradient_clip_val": 0.1},
+BASE = (
+    "data.split=none", "data.batch_size=30", "model.hidden=[5]", "model.lr=0.05", "seed=3",
+    "model/scheduler=none", "trainer.max_epochs=3", "trainer.precision=64-true",
+    "diagnosis.every_n_epochs=2", QUIET,
+)  # fmt: skip
+VALIDATED = ("data.split=random", "data.val_fraction=0.3", "data.test_fraction=0")
+CASES: dict[str, tuple[str, ...]] = {
+    "full equal batches": (),
+    "32 bit": ("trainer.precision=32-true",),
+    "one batch of all rows": ("data.batch_size=null",),
+    "uneven halves and a short last batch": ("data.batch_size=41",),
+    "batches of one row": ("data.batch_size=1", "trainer.max_epochs=1"),
+    "fewer rows than processes": ("data.batch_size=74",),
+    "a validation part, StepLR, weights": (
+        *VALIDATED, "model/scheduler=step", "model.scheduler.step_size=1",
+        "model.scheduler.gamma=0.3", "model.pos_weight=2.5",
+    ),
+    "early stopping": (
+        *VALIDATED, "early_stopping.patience=1", "trainer.max_epochs=50", "model.lr=0.5",
+    ),
+    "accumulated and clipped": (
+        "+trainer.accumulate_grad_batches=2", "+trainer.gradient_clip_val=0.1",
+    ),
+    "batchnorm": ("normalization=batchnorm", "data.batch_size=41"),
 }  # fmt: skip
+
+
+def fit(settings: Settings, table: Table, folder: Path) -> tuple[Together, Result, list[Any]]:
+    """A training, and what each of its processes saw."""
+    folder.mkdir()
+    together = Together([Run(settings, split_table(settings, table))])
+    (result,) = together.train(make_trainer(settings, callbacks=[Witness(folder)]))
+    return together, result, [torch.load(file) for file in sorted(folder.glob("*.pt"))]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_processes_train_as_one_does(
-    name: str, blobs: Blobs, make_trainer: MakeTrainer, tmp_path: Path
+    name: str, settings: Settled, blobs: Blobs, tmp_path: Path
 ) -> None:
-    case = {"precision": "64-true", **CASES[name]}
-    ranks = {"devices": case.pop("devices", 2), "strategy": "ddp_fork"}
-    tolerance = 1e-5 if case["precision"] == "32-true" else 1e-10
+    n_ranks = 3 if name == "fewer rows than processes" else 2
+    ranks = (f"trainer.devices={n_ranks}", "trainer.strategy=ddp_fork")
+    tolerance = 1e-5 if name == "32 bit" else 1e-10
     table = blobs(150)
-    one, alone, (before,) = fit(make_trainer, table, tmp_path / "one", **case)
-    two, shared, seen = fit(make_trainer, table, tmp_path / "two", **case, **ranks)
+    case = (*BASE, *CASES[name])
+    one, alone, (before,) = fit(settings(*case), table, tmp_path / "one")
+    two, shared, seen = fit(settings(*case, *ranks), table, tmp_path / "two")
 
     for part in ("train", "val", "test"):
         assert getattr(shared, part) == pytest.approx(getattr(alone, part), abs=tolerance)
     assert shared.epochs == alone.epochs
-    assert (two.best.epoch, two.best.loss) == pytest.approx(
-        (one.best.epoch, one.best.loss), abs=tolerance, nan_ok=True
-    )
-    for key, weight in one.best.weights.items():
-        torch.testing.assert_close(two.best.weights[key], weight, rtol=0, atol=tolerance)
+    ours, theirs = two.module.outcomes, one.module.outcomes
+    assert torch.equal(ours.best_epoch, theirs.best_epoch)
+    close = {"rtol": 0, "atol": tolerance, "equal_nan": True}
+    torch.testing.assert_close(ours.best_loss, theirs.best_loss, **close)
+    torch.testing.assert_close(ours.best, theirs.best, **close)
     if name == "early stopping":
-        assert one.best.epoch < alone.epochs < 50
+        assert int(theirs.best_epoch) < alone.epochs < 50
 
-    assert len(seen) == ranks["devices"]
+    assert len(seen) == n_ranks
     for rank in seen:
-        assert rank["metrics"] == pytest.approx(before["metrics"], abs=tolerance)
-        assert rank["metrics"] == seen[0]["metrics"]  # to the bit, so that all decide alike
-        assert str(rank["best"]) == str(seen[0]["best"])
+        assert rank["record"] == pytest.approx(before["record"], abs=tolerance)
+        assert rank["record"] == seen[0]["record"]  # to the bit, so that all decide alike
+        assert str(rank["outcomes"]) == str(seen[0]["outcomes"])
         assert str(rank["normalizer"]) == str(before["normalizer"])  # of the whole table
-    assert len({rank["seeds"][0] for rank in seen}) == len(seen)
     served = torch.cat([rank["served"] for rank in seen])
     rows, times = served.unique(dim=0, return_counts=True)
     assert len(rows) == len(before["served"]) // alone.epochs
     assert set(times.tolist()) == {alone.epochs}  # each row once an epoch
 
 
-def test_a_process_without_any_row_takes_part(train: Train, tmp_path: Path) -> None:
-    """Of batches of one row the first process gets none, in a whole epoch."""
-    for rows in (16, 20):
-        arguments = (
-            f"data.rows={rows}", "data.split=none", "data.batch_size=1", "trainer.max_epochs=2",
-            "trainer.precision=64-true", QUIET,
-        )  # fmt: skip
-        ranks = ("trainer.devices=2", "trainer.strategy=ddp_fork")
-        for name, more in (("one", ()), ("two", ranks)):
-            ended = train(*arguments, *more, f"hydra.run.dir={name}{rows}")
-            assert ended.status == 0, ended.err
-        one, two = (tmp_path / f"{name}{rows}" for name in ("one", "two"))
-        assert len(records(two)) == 2
-        for ours, theirs in zip(records(two), records(one), strict=True):
-            assert ours == pytest.approx(theirs, abs=1e-10)
-        assert result_of(two)["train"] == pytest.approx(result_of(one)["train"], abs=1e-10)
+def test_each_process_draws_its_own_dropout(
+    settings: Settled, blobs: Blobs, tmp_path: Path
+) -> None:
+    """The first one draws as a single process would."""
+    seeds = []
+    for name, ranks in (
+        ("one", ()), ("two", ("trainer.devices=2", "trainer.strategy=ddp_fork"))
+    ):  # fmt: skip
+        own = settings(*BASE, "model.dropout=0.5", *ranks)
+        seeds += [one["seeds"] for one in fit(own, blobs(150), tmp_path / name)[2]]
+    assert all(seeds)
+    assert seeds[0] == seeds[1] != seeds[2]
 
 
 def test_a_fork_after_threads_have_run_does_not_wait_for_them(
-    blobs: Blobs, make_trainer: MakeTrainer, tmp_path: Path
+    settings: Settled, blobs: Blobs, tmp_path: Path
 ) -> None:
     """OpenMP's threads die in a fork; here they have run, and the child's steps are large."""
     torch.set_num_threads(2)
     try:
         torch.mm(torch.randn(600, 600), torch.randn(600, 600))
         torch.randn(500_000).exp()
-        _, result, _ = fit(
-            make_trainer, blobs(3000), tmp_path / "two", hidden=(300,), batch_size=None,
-            devices=2, strategy="ddp_fork", max_epochs=1,
+        own = settings(
+            *BASE, "model.hidden=[300]", "data.batch_size=null", "trainer.max_epochs=1",
+            "trainer.devices=2", "trainer.strategy=ddp_fork",
         )  # fmt: skip
+        _, result, _ = fit(own, blobs(3000), tmp_path / "two")
         assert result.epochs == 1
         assert torch.get_num_threads() == 2
     finally:
@@ -248,11 +227,14 @@ def files(folder: Path) -> list[str]:
     return sorted("events" if name.startswith("events") else name for name in names)
 
 
-def start(root: Path, cwd: Path, *arguments: str, torchrun: bool = False) -> subprocess.Popen[str]:
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2"] if torchrun else []
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2")
+INSTALLED = ("-m", "normlab.cli", "train")
+
+
+def start(cwd: Path, *command: str) -> subprocess.Popen[str]:
     cwd.mkdir()
     return subprocess.Popen(
-        [sys.executable, *launcher, root / "train.py", *arguments],
+        [sys.executable, *command],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -263,28 +245,28 @@ def start(root: Path, cwd: Path, *arguments: str, torchrun: bool = False) -> sub
 def test_ddp_and_torchrun_leave_one_run_folder_as_one_process_does(
     train: Train, tmp_path: Path, root: Path
 ) -> None:
-    """Real commands, at the same time; both read a file, in each process."""
+    """Real commands, at the same time; all read a file, in each process."""
     lines = [f"{i % 37 + 40 * (i % 2)},{i % 11},{i % 2}" for i in range(200)]
     (tmp_path / "rows.csv").write_text("\n".join(["a,b,label", *lines]))
     arguments = (
         "data=csv", f"data.path={tmp_path / 'rows.csv'}", "data.target=label",
         "data.batch_size=32", "trainer.max_epochs=3", "checkpoint.every_n_seconds=0",
     )  # fmt: skip
-    ddp = start(root, tmp_path / "ddp", *arguments, "trainer.devices=2")
-    elastic = start(
-        root, tmp_path / "torchrun", *arguments, "trainer.devices=2", QUIET, torchrun=True
-    )
+    door, two = str(root / "train.py"), "trainer.devices=2"
+    ddp = start(tmp_path / "ddp", door, *arguments, two)
+    elastic = start(tmp_path / "torchrun", *TORCHRUN, door, *arguments, two, QUIET)
+    installed = start(tmp_path / "installed", *INSTALLED, *arguments, two, QUIET)
     (tmp_path / "one").mkdir()
     alone = train(*arguments, QUIET, cwd=tmp_path / "one")
     assert alone.status == 0, alone.err
-    for process in (ddp, elastic):
+    for process in (ddp, elastic, installed):
         out, err = process.communicate(timeout=140)
         assert process.returncode == 0, err
         assert sum(line.endswith("on cpu, 2 processes") for line in out.splitlines()) == 1
         assert out.count("loss  accuracy") == out.count("tensorboard --logdir") == 1  # said once
         if process is ddp:
             assert err.count("100%") == 1  # one bar
-    for name in ("ddp", "torchrun"):
+    for name in ("ddp", "torchrun", "installed"):
         (folder,) = (tmp_path / name / "runs").iterdir()
         assert [path.name for path in (tmp_path / name).iterdir()] == ["runs"]
         assert files(folder) == files(alone.folder)
@@ -297,7 +279,8 @@ def test_ddp_and_torchrun_leave_one_run_folder_as_one_process_does(
         before = torch.load(alone.folder / "checkpoints/last.ckpt", weights_only=True)
         assert last.keys() == before.keys()
         assert last["state_dict"].keys() == before["state_dict"].keys()
-        assert last["global_step"] == before["global_step"]
+        steps = [one["optimizer_states"][0]["steps"] for one in (last, before)]
+        assert steps == [15, 15]
 
 
 def test_a_sweep_forks(train: Train, tmp_path: Path) -> None:
@@ -317,7 +300,7 @@ def test_a_sweep_forks(train: Train, tmp_path: Path) -> None:
     assert train(*arguments, "hydra.sweep.dir=stacked").status == 0
     for name in ("0", "1"):
         folder, stacked = tmp_path / "forked" / name, tmp_path / "stacked" / name
-        assert files(folder) == sorted([*files(stacked), "train.log"])
+        assert {*files(folder)} - {LAST} == {*files(stacked)} - {LAST}
         for ours, theirs in zip(records(folder), records(stacked), strict=True):
             assert ours == pytest.approx(theirs, abs=1e-5)
         assert result_of(folder)["epochs"] == 2
@@ -325,9 +308,6 @@ def test_a_sweep_forks(train: Train, tmp_path: Path) -> None:
 
 
 REFUSED: list[tuple[list[str], dict[str, str], str]] = [
-    (["normalization=batchnorm", "trainer.devices=2"], {}, "BatchNorm over 2 processes needs GPUs"),
-    (["model.batchnorm=true", "trainer.devices=2", "trainer.strategy=ddp_fork"], {},
-     "BatchNorm over 2 processes needs GPUs"),
     (["-m", "seed=0,1", "trainer.devices=2"], {},
      "job 0 (seed=0 trainer.devices=2): trainer.devices=2 with trainer.strategy=auto is ddp"),
     (["-m", "seed=0,1", "+trainer.num_nodes=2"], {}, "job 0 ("),
@@ -401,16 +381,6 @@ def test_which_process_this_is(
         monkeypatch.setenv(name, value)
     assert is_first(settings(*overrides).trainer) is first
     assert is_echo() is echo
-
-
-def test_batchnorm_that_is_synchronized_is_still_batchnorm() -> None:
-    """As Lightning has it during a training on several GPUs."""
-    network = Network(make_scaler("none", 2), batchnorm=True)
-    synchronized = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    assert isinstance(synchronized, Network)
-    assert isinstance(synchronized.batchnorm, nn.SyncBatchNorm)
-    assert synchronized.settings() == network.settings()
-    assert network.settings()["batchnorm"] is True
 
 
 @pytest.mark.slow

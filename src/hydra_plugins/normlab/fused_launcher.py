@@ -6,26 +6,25 @@ Hydra imports this module at the start of every program in the environment: no t
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.normlab.jobs import Composed, Composer
+from hydra_plugins.normlab.jobs import Composer
+from normlab.app.resume import SWEEP
 from normlab.config import Settings
 from normlab.errors import UserError
+from normlab.training.job import Job
 from normlab.training.same_data import check_same_data_of_sweep
 from normlab.training.signals import Interrupted, tell
-
-log = logging.getLogger(__name__)
 
 
 class GridSweeper(Sweeper):
@@ -65,14 +64,13 @@ class GridSweeper(Sweeper):
             launcher.composed = composed
         folder = Path(self._config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self._config, folder / "multirun.yaml")
-        size = self.max_batch_size or max(1, len(jobs))
-        batches = []
+        OmegaConf.save(self._config, folder / SWEEP)
+        size = self.max_batch_size or len(jobs)
+        returned: list[JobReturn] = []
         for start in range(0, len(jobs), size):
-            batches.append(launcher.launch(jobs[start : start + size], start))
-            for job in batches[-1]:
-                _ = job.return_value  # raises what the job raised
-        return batches
+            returned += launcher.launch(jobs[start : start + size], start)
+            _ = [job.return_value for job in returned]  # raises what a job raised
+        return returned
 
     def _combinations(self, arguments: Sequence[str]) -> list[list[str]]:
         params = [f"{key}={value}" for key, value in self.params.items()]
@@ -115,7 +113,7 @@ class FusedLauncher(Launcher):
         self.max_runs = max_runs
         self.executor = executor
         self.submitit = submitit or {}
-        self.composed: list[Composed] = []
+        self.composed: list[Job] = []
         self._launched: list[tuple[Settings, Path]] = []  # of all batches of a search
 
     def setup(
@@ -132,42 +130,23 @@ class FusedLauncher(Launcher):
         Raises:
             UserError: where a job's settings or data are bad, before any of them trains.
         """
-        setup_globals()
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         last = initial_job_idx + len(job_overrides)
         jobs = self.composed[initial_job_idx:last]
-        if [job.overrides for job in jobs] != [list(own) for own in job_overrides]:
+        if [job.overrides for job in jobs] != list(job_overrides):
             jobs = self.composer.compose(job_overrides, initial_job_idx)
             self._launched += ((job.settings, job.folder) for job in jobs)
             check_same_data_of_sweep(self._launched)
-        from normlab.training.plan import Job  # imports torch
-        from normlab.training.sweep import train_jobs
+        from normlab.training.sweep import train_jobs  # imports torch
 
         folder = Path(self.config.hydra.sweep.dir)
-        runs = [
-            Job(
-                job.settings,
-                job.folder,
-                f"job {job.num}",
-                " ".join(job.overrides),
-                job.write_hydra_files,
-            )
-            for job in jobs
-        ]
+        submitit = {**self.submitit, "folder": folder / ".submitit"}
         try:
-            values = train_jobs(
-                runs,
-                max_runs=self.max_runs,
-                executor=self.executor,
-                submitit={**self.submitit, "folder": folder / ".submitit"},
-            )
+            values = train_jobs(jobs, self.max_runs, self.executor, submitit)
         except Interrupted as end:
             finished = sum((job.folder / "result.json").exists() for job in jobs)
             tell(end, f"{finished} of {len(jobs)} runs have finished", folder)
             raise
-        returned = []
-        for job, value in zip(jobs, values, strict=True):
-            one = JobReturn(job.overrides, working_dir=str(Path.cwd()), status=JobStatus.COMPLETED)
-            one.return_value = value
-            returned.append(one)
-        return returned
+        return [
+            JobReturn(job.overrides, status=JobStatus.COMPLETED, _return_value=value)
+            for job, value in zip(jobs, values, strict=True)
+        ]

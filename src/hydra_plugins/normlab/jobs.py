@@ -1,6 +1,6 @@
 """The jobs of a sweep, composed and checked before the first of them trains.
 
-Hydra composes a job in a twentieth of a second, `settings.compose` in a thousandth: it has all jobs
+Hydra composes a job in a twentieth of a second, `config.compose` in a thousandth: it has all jobs
 but those that interpolate. A test holds both ways together.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,50 +20,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from normlab.app.hydra_app import explain, parse_settings, without_hydra
-from normlab.config import Settings
 from normlab.config.check import check_job, check_settings
 from normlab.config.compose import compose
 from normlab.errors import UserError
 from normlab.files import to_yaml
+from normlab.training.job import Job
 from normlab.training.locks import OF_RUN, refuse_held
 
 PLAIN = {OverrideType.CHANGE: "", OverrideType.FORCE_ADD: "++"}  # how a key is marked
 BY_NUMBER = "${hydra.job.num}"
-
-
-@dataclass(frozen=True)
-class Composed:
-    """One job of a sweep.
-
-    Attributes:
-        num: its number in the sweep.
-        overrides: as they stand on the command line.
-        settings: checked.
-        folder: where it goes.
-        task: the program's part of its config, as plain types with interpolations unresolved.
-        subdir: the place of Hydra's files in the folder; None where none are wanted.
-    """
-
-    num: int
-    overrides: list[str]
-    settings: Settings
-    folder: Path
-    task: dict[str, Any]
-    subdir: str | None
-
-    @property
-    def name(self) -> str:
-        return f"job {self.num} ({' '.join(self.overrides)})"
-
-    def write_hydra_files(self) -> None:
-        """The run folder with `.hydra/`: what Hydra's own launcher leaves of the job's config."""
-        folder = self.folder / (self.subdir or "")
-        folder.mkdir(parents=True, exist_ok=True)
-        if self.subdir is None:
-            return
-        overrides = yaml.dump(self.overrides, Dumper=yaml.CSafeDumper, allow_unicode=True)
-        (folder / "config.yaml").write_text(to_yaml(self.task), encoding="utf-8")
-        (folder / "overrides.yaml").write_text(overrides, encoding="utf-8")
 
 
 class Composer:
@@ -85,12 +49,11 @@ class Composer:
         sweep: Any = OmegaConf.to_container(master.hydra.sweep, resolve=False)
         self._folder = str(sweep["subdir"])
         # All jobs see the same time, so `now` is none of a job's own.
-        self._is_plain = "${" not in f"{sweep['dir']}/{self._folder}".replace(
-            BY_NUMBER, ""
-        ).replace("${now:", "")
+        own = f"{sweep['dir']}/{self._folder}".replace(BY_NUMBER, "").replace("${now:", "")
+        self._is_plain = "${" not in own
         self._subdir: str | None = master.hydra.output_subdir
 
-    def compose(self, jobs: Sequence[Sequence[str]], first: int = 0) -> list[Composed]:
+    def compose(self, jobs: Sequence[Sequence[str]], first: int = 0) -> list[Job]:
         """The jobs of these overrides.
 
         Args:
@@ -100,8 +63,8 @@ class Composer:
             UserError: where a job's settings are bad, or two jobs would share a folder; the message
                 names the jobs.
         """
-        composed: list[Composed] = []
-        places: dict[Path, Composed] = {}
+        composed: list[Job] = []
+        places: dict[Path, Job] = {}
         for num, overrides in enumerate(jobs, first):
             try:
                 job = self._compose(num, list(overrides))
@@ -112,23 +75,23 @@ class Composer:
             other = places.setdefault(job.folder.absolute(), job)
             if other is not job:
                 raise UserError(
-                    f"{job.name}: its folder {job.folder} is that of {other.name} too: name in "
+                    f"{job.title}: its folder {job.folder} is that of {other.title} too: name in "
                     "hydra.sweep.subdir what tells the jobs apart"
                 )
             refuse_held(job.folder, OF_RUN)
             composed.append(job)
         return composed
 
-    def _compose(self, num: int, overrides: list[str]) -> Composed:
+    def _compose(self, num: int, overrides: list[str]) -> Job:
         parsed = [self._parse(override) for override in overrides]
         if not self._is_plain or not all(map(_is_plain, parsed)):
             return self._by_hydra(num, overrides)
         pairs = [(PLAIN[one.type] + one.key_or_group, one.value()) for one in parsed]
         task = compose(pairs, self._conf)
         folder = Path(self._master.hydra.sweep.dir) / self._folder.replace(BY_NUMBER, str(num))
-        return Composed(num, overrides, check_settings(task), folder, task, self._subdir)
+        return Job(check_settings(task), folder, num, overrides, self._files(task, overrides))
 
-    def _by_hydra(self, num: int, overrides: list[str]) -> Composed:
+    def _by_hydra(self, num: int, overrides: list[str]) -> Job:
         """A job whose settings or folder interpolate, or that is more than keys and values."""
         config = self._loader.load_sweep_config(self._master, overrides)
         OmegaConf.set_struct(config, False)
@@ -140,9 +103,18 @@ class Composer:
             folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
             own = without_hydra(config)
             task: Any = OmegaConf.to_container(own, resolve=False)
-            return Composed(num, overrides, parse_settings(own), folder, task, self._subdir)
+            files = self._files(task, overrides)
+            return Job(parse_settings(own), folder, num, overrides, files)
         finally:
             current.cfg = before
+
+    def _files(self, task: dict[str, Any], overrides: list[str]) -> dict[str, str]:
+        """What Hydra's own launcher leaves of a job's config, interpolations unresolved."""
+        if self._subdir is None:
+            return {}
+        dumped = yaml.dump(overrides, Dumper=yaml.CSafeDumper, allow_unicode=True)
+        contents = {"config.yaml": to_yaml(task), "overrides.yaml": dumped}
+        return {f"{self._subdir}/{name}": content for name, content in contents.items()}
 
     def _parse(self, override: str) -> Override:
         if override not in self._parsed:

@@ -31,11 +31,12 @@ from normlab.app.folders import own_folder, refuse_file, refuse_occupied
 from normlab.app.resume import check_continuation, spelled_out
 from normlab.config import Settings
 from normlab.config.check import as_given, check_settings, settings_help, unknown_setting
-from normlab.config.compose import CONF, compose
+from normlab.config.compose import CONF, compose, parsed, unknown_choice
 from normlab.config.processes import by_torchrun, is_first
 from normlab.config.typed import hydra_literal, hydra_quoted, shell_quoted
 from normlab.errors import UserError
 from normlab.training.locks import hold_run, hold_sweep
+from normlab.training.job import Job
 
 
 def main(conf: Path = CONF, arguments: Sequence[str] | None = None) -> None:
@@ -54,6 +55,12 @@ def main(conf: Path = CONF, arguments: Sequence[str] | None = None) -> None:
             hydra.main(version_base="1.3", config_path=str(conf), config_name="train")(run_job)()
         except HydraException as error:
             fail(UserError(explain(error)))
+        except ValueError as error:
+            if not str(error).startswith("Config group override"):  # Hydra's own of data=4
+                raise
+            for group, choice in _groups(sys.argv[1:]):
+                if not isinstance(choice, str):
+                    fail(UserError(unknown_choice(group, choice)))
 
 
 def run_job(config: DictConfig) -> float | None:
@@ -64,10 +71,10 @@ def run_job(config: DictConfig) -> float | None:
     current = HydraConfig.get()
     folder = Path(current.runtime.output_dir)
     settings = parse_settings(config)
-    job = current.job
     if current.mode != RunMode.MULTIRUN:
-        return run_alone(settings, folder, job.name)
-    return run_of_sweep(settings, folder, job.name, f"job {job.num}", list(current.overrides.task))
+        return run_alone(settings, folder, current.job.name)
+    job = Job(settings, folder, current.job.num, list(current.overrides.task))
+    return run_of_sweep(job, current.job.name)
 
 
 def parse_settings(config: DictConfig) -> Settings:
@@ -215,22 +222,18 @@ def explain(error: HydraException) -> str:
             f"{error.override}: Hydra's grammar needs quotes around this value; write\n  {quoted}"
         )
     if isinstance(error, MissingConfigException) and error.options:
-        name = (error.missing_cfg_file or "").rpartition("/")
-        return f"{name[0]}={name[2]}: choose one of {', '.join(error.options)}"
+        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
+        return unknown_choice(group, choice)
     cause = error.__cause__
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and cause.full_key:
-        return unknown_setting(str(cause.full_key), compose(_chosen(sys.argv[1:])))
+        return unknown_setting(str(cause.full_key), compose(_groups(sys.argv[1:])))
     return "\n".join(line for line in str(error).splitlines() if line.strip()).replace("\t", "  ")
 
 
-def _chosen(arguments: Sequence[str]) -> list[tuple[str, str]]:
-    """The groups of `conf/` that a command line chooses of, with their choices."""
-    pairs = [one.lstrip("+").partition("=")[::2] for one in arguments]
-    return [
-        (group, choice)
-        for group, choice in pairs
-        if group and (CONF / group / f"{choice}.yaml").is_file()
-    ]
+def _groups(arguments: Sequence[str]) -> list[tuple[str, Any]]:
+    """What a command line chooses of the groups of `conf/`."""
+    plain = (one for one in arguments if "=" in one and "," not in one)
+    return [parsed(one) for one in plain if (CONF / one.lstrip("+").partition("=")[0]).is_dir()]
 
 
 if __name__ == "__main__":  # where `normlab train` is started anew, in each process of ddp

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,9 @@ from normlab.insight.pictures.dashboard import conclude, introduce
 from normlab.training.defects import refuse_defects
 from normlab.training.environment import quiet_lightning
 from normlab.training.folder import CONFIG, LAST, RESULT, RunFolder
+from normlab.training.job import Job
 from normlab.training.leftovers import begin, go_on
 from normlab.training.locks import holding_job
-from normlab.training.plan import Job
 from normlab.training.progress import Progress
 from normlab.training.resume import ResumePoint
 from normlab.training.run import Run, Together
@@ -161,27 +160,23 @@ class Alone:
         return result
 
 
-def run_of_sweep(
-    settings: Settings, path: Path, job: str, name: str, overrides: Sequence[str]
-) -> float:
+def run_of_sweep(job: Job, log_name: str) -> float:
     """Trains one job that a launcher starts by itself; the same command continues the sweep.
 
     Args:
-        job: the name of Hydra's log file in the folder.
-        name, overrides: of the run, for messages.
+        log_name: of Hydra's log file in the folder.
 
     Raises:
-        UserError: naming the run.
+        UserError: naming the job.
     """
-    own = Job(settings, path, name, " ".join(overrides), prepare=lambda: None)
     try:
-        check_job(settings)
-        with holding_job(path):
-            (value,) = train_jobs([own])
+        check_job(job.settings)
+        with holding_job(job.folder):
+            (value,) = train_jobs([job])
     except UserError as error:
-        if not (path / CONFIG).exists():
-            discard(path, job)
-        raise UserError(f"{name} ({own.overrides}): {error}") from error
+        if not (job.folder / CONFIG).exists():
+            discard(job.folder, log_name)
+        raise UserError(f"{job.title}: {error}") from error
     return value
 
 

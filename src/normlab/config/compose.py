@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import yaml
 
 from normlab.config import Settings
-from normlab.config.check import check_settings, unknown_setting
+from normlab.config.check import as_given, check_settings, unknown_setting
 from normlab.errors import UserError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -31,11 +31,13 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: ClassVar = {}
 
 
+_WHOLE, _DIGITS = r"(0|[1-9](_?[0-9])*)", r"[0-9](_?[0-9])*"
+_POINT = rf"({_WHOLE}\.|{_WHOLE}?\.{_DIGITS})"
 for _tag, _pattern in (
     ("bool", r"true|false"),
     ("null", r"null|"),
-    ("int", r"[-+]?(0|[1-9](_?[0-9])*)"),
-    ("float", r"[-+]?([0-9][0-9_]*\.?|[0-9_]*\.[0-9_]+)(e[-+]?[0-9]+)?|[-+]?(inf|nan)"),
+    ("int", rf"[-+]?{_WHOLE}"),
+    ("float", rf"[-+]?({_POINT}|({_WHOLE}|{_POINT})e[-+]?{_DIGITS}|inf|nan)"),
 ):
     _Loader.add_implicit_resolver(
         f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$", re.IGNORECASE), None
@@ -52,7 +54,7 @@ def parsed(override: str) -> tuple[str, Any]:
     if not equals:
         raise UserError(f"'{override}' is no setting: write KEY=VALUE")
     try:
-        return key, yaml.load(value, _Loader)
+        return key, yaml.load(value, _Loader) if value else value
     except yaml.YAMLError:
         raise UserError(f"{override}: put the value between quotes") from None
 
@@ -136,12 +138,17 @@ class _Files:
             UserError: where there is none.
         """
         if not (self.conf / group / f"{choice}.yaml").is_file():
-            known = sorted(file.stem for file in (self.conf / group).glob("*.yaml"))
-            raise UserError(f"{group}={choice}: choose one of {', '.join(known)}")
+            raise UserError(unknown_choice(group, choice, self.conf))
         return self.read(f"{group}/{choice}")
 
     def read(self, name: str) -> dict[str, Any]:
         return copy.deepcopy(_content(self.conf / f"{name}.yaml"))
+
+
+def unknown_choice(group: str, choice: Any, conf: Path = CONF) -> str:
+    """What to say of a choice that a group does not have."""
+    known = sorted(file.stem for file in (conf / group).glob("*.yaml"))
+    return f"{group}={as_given(choice)}: choose one of {', '.join(known)}"
 
 
 def _group(key: str) -> str:
@@ -168,9 +175,10 @@ def _merge(plain: dict[str, Any], other: dict[str, Any]) -> None:
 
 
 def _leaves(given: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """The pairs, with a mapping as a pair for each of its keys."""
+    """The pairs, with a group's mapping as a pair for each of its keys."""
     for key, value in given:
-        if isinstance(value, Mapping):
+        of_trainer = key.lstrip("+").startswith("trainer.")  # whose arguments may be mappings
+        if isinstance(value, Mapping) and not of_trainer:
             yield from _leaves((f"{key}.{name}", inner) for name, inner in value.items())
         else:
             yield key, list(value) if isinstance(value, tuple) else value

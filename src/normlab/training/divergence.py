@@ -25,6 +25,7 @@ def explain(
     stops: Sequence[int],
     record: dict[str, float],
     epoch: int,
+    normalization: str,
 ) -> str:
     """What happened to a run, for a user.
 
@@ -36,6 +37,7 @@ def explain(
         stops: where each batch ends among these.
         record: the epoch's metrics by name; one of the losses is not finite.
         epoch: counted from 0.
+        normalization: the run's own, which its network does not tell where several share one.
     """
     found = first_not_finite(losses, stops)
     batch = len(stops) - 1 if found is None else found
@@ -45,7 +47,7 @@ def explain(
     numbers = rows if network.encoder is None else network.encoder(rows)[0]
     seen = float(network.normalizer(numbers).abs().max()) if numbers.shape[2] else 0.0
     if seen > LARGE and network.batchnorm is None:
-        nearer = "quantile" if network.normalizer.name == "standardize" else "standardize"
+        nearer = "quantile" if normalization == "standardize" else "standardize"
         cause = (
             f"inputs as large as {seen:.3g} reach the first layer: choose a "
             f"normalization that brings them near 1, such as normalization={nearer}"

@@ -6,16 +6,13 @@ in another's loss, so their gradients are those of the runs by themselves.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from lightning import LightningModule
 from torch import Tensor
 
-from normlab.config.model import SchedulerSettings
 from normlab.data.serve.batches import Piece
 from normlab.data.serve.module import TableDataModule
 from normlab.model.network import Network
@@ -23,37 +20,10 @@ from normlab.model.tasks import Binary, Task
 from normlab.seeding import Stream, epoch_seed
 from normlab.training.divergence import explain
 from normlab.training.epochs import Records
+from normlab.training.figures import Measures, prepared
 from normlab.training.optimizer import Rates, RunsOptimizer
 from normlab.training.outcomes import Outcomes
-from normlab.training.outputs import Outputs
-from normlab.training.ranks import gathered
-
-KEPT_NUMBERS = 2**22  # of validation inputs that are kept from epoch to epoch, 16 MB
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How one run learns.
-
-    Attributes:
-        optimizer: "adam", "adamw" or "sgd".
-        lr, weight_decay: learning rate and L2 penalty (decoupled for adamw).
-        momentum: of sgd.
-        scheduler: of the learning rate, in epochs.
-        weight: of the rows of class 1 in the training loss.
-        seed: makes dropout.
-        patience, min_delta: of early stopping; a patience of None never stops.
-    """
-
-    optimizer: str
-    lr: float
-    scheduler: SchedulerSettings
-    weight_decay: float = 0.0
-    momentum: float = 0.0
-    weight: float = 1.0
-    seed: int = 0
-    patience: int | None = None
-    min_delta: float = 0.0
+from normlab.training.recipe import Recipe
 
 
 class Watch(Protocol):
@@ -83,6 +53,7 @@ class TrainingModule(LightningModule):
         network: of the runs that still train.
         outcomes: of all runs.
         records: of the epochs, until they are written.
+        measures: make an epoch's figures.
     """
 
     def __init__(
@@ -101,10 +72,8 @@ class TrainingModule(LightningModule):
         self.watch = watch
         self.outcomes = Outcomes(network, recipes[0].patience, recipes[0].min_delta)
         self.records = Records()
-        self._train = Outputs(data.n_rows("train"))
-        self._val = Outputs(data.n_rows("val"))
+        self.measures = Measures(data, self.task)
         self._prepared: tuple[Piece, Tensor, Tensor] | None = None
-        self._val_batches: list[tuple[Tensor, Tensor]] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the name of each hook that it calls on the module, some forty times a
@@ -137,7 +106,7 @@ class TrainingModule(LightningModule):
                 loss.backward()
                 optimizer.step()
             outputs = self.network.logits(inputs)
-            self._train.add(outputs.detach(), labels)
+            self.measures.train.add(outputs.detach(), labels)
             loss = self.task.losses(outputs, labels, self._weight).sum() * factor
         assert loss is not None
         return loss
@@ -146,8 +115,7 @@ class TrainingModule(LightningModule):
         """Inputs (runs, inputs, b), labels (runs, b) and the factor of the loss of each step."""
         for piece in pieces:
             if self._prepared is None or self._prepared[0] is not piece:
-                labels = piece.labels.to(self._like.dtype)
-                self._prepared = piece, self._inputs(piece.rows), labels
+                self._prepared = piece, *prepared(self.network, piece.rows, piece.labels)
             _, inputs, labels = self._prepared
             for start, stop, factor in piece.steps:
                 yield inputs[:, :, start:stop], labels[:, start:stop], factor
@@ -175,97 +143,39 @@ class TrainingModule(LightningModule):
     @torch.no_grad()
     def on_train_epoch_end(self) -> None:
         epoch, active = self.current_epoch + 1, self.outcomes.active
-        validation_loss = self._validate()
-        names, values = self._metrics()
-        finite = self._finite(names, values)
-        self._note_diverged(finite, names, values)
+        figures = self.measures.of_epoch(self.network, active, self._weight, self.trainer)
+        rates = self._rates.of(self.current_epoch)[active, None]
+        names, values = ["lr", *figures.names], torch.cat([rates, figures.values], 1)
+        for place in (~figures.finite).nonzero().flatten().tolist():
+            record = dict(zip(names, values[place].tolist(), strict=True))
+            self.outcomes.diverged[int(active[place])] = self._explain(place, record)
         if self.watch is not None:
             losses = values[:, names.index("train/loss")]
             last = self.trainer.max_epochs or epoch
             more, looked = self.watch.look(self.network, active, epoch, last, losses)
             names, values = names + more, torch.cat([values, looked], 1)
         self.records.add(epoch, names, values, active)
-        self._train.clear()
-        self._val.clear()
+        self.measures.clear()
+        validated = self.data.n_rows("val") > 0
         goes_on = self.outcomes.update(
-            self.network, epoch, validation_loss, finite, self.data.n_rows("val") > 0
+            self.network, epoch, figures.validation_loss, figures.finite, validated
         )
         if not goes_on.all():
             self._keep(goes_on)
 
-    def _validate(self) -> Tensor:
-        """The trained loss of the validation rows (runs,), float64 on the CPU; nan where none."""
-        if not self.data.n_rows("val"):
-            return torch.full((len(self.outcomes.active),), math.nan, dtype=torch.float64)
-        if self.network.has_modes:  # else the change would take as long as the validation
-            self.network.eval()
-        with self.trainer.precision_plugin.val_step_context():
-            for inputs, labels in self._validation():
-                self._val.add(self.network.logits(inputs), labels)
-        if self.network.has_modes:
-            self.network.train()
-        outputs, labels = self._of_all_ranks(*self._val.joined())
-        weight = self._weight
-        return self.task.losses(outputs, labels, weight).mean(-1).double().cpu()
-
-    def _validation(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and labels of the validation rows; few are prepared once for all epochs."""
-        if self._val_batches is not None:
-            yield from self._val_batches
-            return
-        kept = []
-        size = len(self.outcomes.active) * self.data.n_rows("val") * self.network.n_inputs
-        for rows, labels in self.data.evaluation("val", self.outcomes.active, shared=True):
-            batch = self._inputs(rows), labels.to(self._like.dtype)
-            if size <= KEPT_NUMBERS:
-                kept.append(batch)
-            yield batch
-        self._val_batches = kept or None
-
-    def _inputs(self, rows: Tensor) -> Tensor:
-        """The network's inputs, in the order in which every step reads them."""
-        return self.network.inputs(rows.to(self._like)).contiguous()
-
-    def _metrics(self) -> tuple[list[str], Tensor]:
-        """The names of an epoch's metrics, and their values, float64 (runs, names) on the CPU."""
-        rates = self._rates.of(self.current_epoch)[self.outcomes.active, None]
-        names, columns = ["lr"], [rates]
-        for split, outputs in (("train", self._train), ("val", self._val)):
-            if self.data.n_rows(split):
-                values = self.task.evaluate(*self._of_all_ranks(*outputs.joined()))
-                names += [f"{split}/{metric}" for metric in self.task.metrics]
-                columns.append(values.double().cpu())
-        return names, torch.cat(columns, 1)
-
-    def _of_all_ranks(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        several = self.trainer.world_size > 1
-        return gathered(outputs, labels) if several else (outputs, labels)
-
-    def _finite(self, names: list[str], values: Tensor) -> Tensor:
-        """Whether each run's losses are numbers (runs,), and so the weights of the last of them."""
-        losses = [names.index(name) for name in ("train/loss", "val/loss") if name in names]
-        finite = values[:, losses].isfinite().all(1)
-        if not self.data.n_rows("val"):
-            for parameter in self.network.parameters():
-                finite &= parameter.flatten(1).isfinite().all(1).cpu()
-        return finite
-
-    def _note_diverged(self, finite: Tensor, names: list[str], values: Tensor) -> None:
-        for place in (~finite).nonzero().flatten().tolist():
-            run = int(self.outcomes.active[place])
-            record = dict(zip(names, values[place].tolist(), strict=True))
-            outputs, labels = (part[place : place + 1] for part in self._train.joined())
-            losses = self.task.losses(outputs, labels, None)[0]
-            self.outcomes.diverged[run] = explain(
-                self.network.of_runs([place]),
-                self.data.runs[run].table.schema,
-                self._batches.pieces(),
-                place,
-                losses,
-                self._train.stops,
-                record,
-                self.current_epoch,
-            )
+    def _explain(self, place: int, record: dict[str, float]) -> str:
+        """What has happened to the run at a place among those that train, which diverged."""
+        return explain(
+            self.network.of_runs([place]),
+            self.data.runs[int(self.outcomes.active[place])].table.schema,
+            self._batches.pieces(),
+            place,
+            self.measures.training_losses(place),
+            self.measures.train.stops,
+            record,
+            self.current_epoch,
+            self.recipes[int(self.outcomes.active[place])].normalization,
+        )
 
     def _keep(self, goes_on: Tensor) -> None:
         """Lets the other runs leave."""
@@ -278,9 +188,8 @@ class TrainingModule(LightningModule):
         self.network.keep_statistics(runs)
         self._batches.keep(runs)
         self._weigh()
-        self._prepared = self._val_batches = None
-        self._train.release()
-        self._val.release()
+        self._prepared = None
+        self.measures.release()
 
     def _weigh(self) -> None:
         """The classes' weights (runs, 1) of the runs that train; none is cheaper than one of 1."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +20,7 @@ from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.model.tasks import Binary
 from normlab.training.grouping import sharing_key, why_apart
+from normlab.training.job import Job
 from normlab.training.leftovers import points_of, why_not_go_on
 from normlab.training.memory import runs_that_fit
 from normlab.training.resume import ResumePoint
@@ -27,25 +28,6 @@ from normlab.training.run import make_network
 from normlab.training.trainer import make_trainer
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a sweep, before its data is read.
-
-    Attributes:
-        settings: checked.
-        folder: where it goes.
-        name: for messages.
-        overrides: what sets it apart, as on the command line.
-        prepare: makes the folder and writes what belongs there before training.
-    """
-
-    settings: Settings
-    folder: Path
-    name: str
-    overrides: str
-    prepare: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -104,8 +86,8 @@ def plan(
     return groups
 
 
-def trainer_for(settings: Settings, folder: Path, **own: Any) -> Trainer:
-    """The Trainer of a group."""
+def trainer_for(settings: Settings, folder: str | Path | None, **own: Any) -> Trainer:
+    """The Trainer of runs that train together, or of one."""
     if why_apart(settings) is None:
         own["devices"] = 1  # "auto" would take all
     return make_trainer(settings, default_root_dir=folder, **own)

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -115,8 +115,11 @@ def _children_ended(trainer: Trainer) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        children: Sequence[Any] = getattr(trainer.strategy.launcher, "procs", ())
-        if forks(trainer):  # one of them writes the run folder: it may finish its line
+        started: list[Any] = getattr(trainer.strategy.launcher, "procs", [])
+        children = list(started)
+        if not forks(trainer):  # a thread of Lightning's would kill this process for their end
+            started.clear()
+        else:  # one of them writes the run folder: it may finish its line
             for child in children:
                 child.terminate()
             patience = time.monotonic() + GRACE_SECONDS

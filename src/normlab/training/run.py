@@ -29,8 +29,9 @@ from normlab.training.environment import threads_for
 from normlab.training.folder import BEST, RunFolder
 from normlab.training.grouping import why_apart
 from normlab.training.memory import keep_freed_memory
-from normlab.training.module import Recipe, TrainingModule
+from normlab.training.module import TrainingModule
 from normlab.training.ranks import on_ranks
+from normlab.training.recipe import make_recipe
 from normlab.training.result import Result, measure
 from normlab.training.resume import ResumePoint
 from normlab.training.signals import until_epoch_end
@@ -247,25 +248,6 @@ def make_encoder(settings: Settings, schema: Schema) -> Encoder | None:
         data.max_categories,
         [i for i, column in enumerate(schema.columns) if data.indicator and column.missing],
         schema.missing == "impute",
-    )
-
-
-def make_recipe(settings: Settings, data: SplitTable) -> Recipe:
-    """How a run learns, with what depends on its labels."""
-    model, weight = settings.model, settings.model.pos_weight
-    if weight == "balanced":  # both classes have the same total
-        positive = data.train_labels.sum().item()
-        weight = (len(data.train_labels) - positive) / positive
-    return Recipe(
-        optimizer=model.optimizer,
-        lr=model.lr,
-        scheduler=model.scheduler,
-        weight_decay=model.weight_decay,
-        momentum=model.momentum,
-        weight=1.0 if weight is None else float(weight),
-        seed=settings.seed,
-        patience=settings.early_stopping.patience,
-        min_delta=settings.early_stopping.min_delta,
     )
 
 

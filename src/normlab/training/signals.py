@@ -133,4 +133,5 @@ def how_to_go_on(folder: Path) -> str:
     shown = min(os.path.relpath(folder), str(folder), key=len)
     if not any((folder / record).exists() for record in ("config.yaml", "multirun.yaml")):
         return f"  to go on: the same command with {setting('hydra.sweep.dir', shown)}"  # a search
-    return f"  to go on: python train.py {shell_quoted(f'resume={shown}')}"
+    program = "python train.py" if Path(sys.argv[0]).name == "train.py" else "normlab train"
+    return f"  to go on: {program} {shell_quoted(f'resume={shown}')}"

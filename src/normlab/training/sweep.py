@@ -21,9 +21,10 @@ from normlab.training.defects import TRACEBACK, set_aside
 from normlab.training.environment import quiet_lightning
 from normlab.training.folder import RunFolder
 from normlab.training.grouping import why_apart
+from normlab.training.job import Job
 from normlab.training.leftovers import begin, finished_result, go_on
 from normlab.training.locks import holding_job
-from normlab.training.plan import Group, Job, Tables, plan, trainer_for
+from normlab.training.plan import Group, Tables, plan, trainer_for
 from normlab.training.progress import Progress, bar
 from normlab.training.resume import ResumePoint
 from normlab.training.run import Run, Together
@@ -72,7 +73,7 @@ def train_jobs(
         trained = _submitted(jobs, groups, submitit or {}) if executor == "submitit" else None
         for position, group in enumerate(groups):
             own = [jobs[i] for i in group.jobs]
-            with set_aside({job.folder: f"{job.name} ({job.overrides})" for job in own}):
+            with set_aside({job.folder: job.title for job in own}):
                 if trained is not None:
                     values = trained[position].result()
                     progress.update(sum(job.settings.trainer.max_epochs for job in own))
