@@ -202,7 +202,8 @@ def test_it_can_be_exported() -> None:
     torch.testing.assert_close(program.module()(rows), made(rows))
 
 
-def test_the_threshold_of_one_number_with_gaps() -> None:
+@pytest.mark.parametrize("at", [-1.0, 0.0, 2.0])
+def test_the_threshold_of_one_number_with_gaps(at: float) -> None:
     """Found among the values that are there; a category has none."""
     rows = mixed_rows(gaps=0.2)[:, :1]
     gaps = Encoder(["numeric"], [0], 9, indicators=(0,), impute=True)
@@ -210,10 +211,11 @@ def test_the_threshold_of_one_number_with_gaps() -> None:
     layer = made.mlp[0]
     assert isinstance(layer, Linear)
     torch.nn.init.constant_(layer.weight, 1.0)
-    torch.nn.init.zeros_(layer.bias)
+    torch.nn.init.constant_(layer.bias, -at)
     filled = SimpleImputer(strategy="median").fit_transform(rows.numpy())
     found = decision_thresholds(made.eval(), rows[None])
-    assert found == [[pytest.approx(float(filled.mean()), rel=1e-6)]]
+    root = filled.mean() + at * filled.std()
+    assert found == [[pytest.approx(float(root), rel=1e-6)]]
     coded = Network(make_scaler("none", 0), [], encoder=Encoder(["categorical"], [9], 9))
     assert decision_thresholds(coded.eval(), mixed_rows()[None, :, 1:2]) is None
 

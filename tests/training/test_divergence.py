@@ -30,13 +30,14 @@ TOO_FAST = "the learning rate is too high: lower model.lr=1e+308"
 
 @pytest.fixture
 def run(blobs: Callable[..., Table]) -> Make:
-    """A run of 84 training rows in six steps and 18 of validation, or of 120 in eight."""
+    """A run of 84 training rows and 18 of validation, or of 120; in steps of 16 if not told."""
     table = blobs(120)
 
     def make(
         seed: int = 0, lr: float = 0.1, split: Any = "random", patience: Any = None, **changes: Any
     ) -> Learner:
-        data = SplitTable(table, split, batch_size=16, seed=seed)
+        batch_size = changes.pop("batch_size", 16)
+        data = SplitTable(table, split, batch_size=batch_size, seed=seed)
         return Learner(data, Recipe("sgd", lr, NONE, seed=seed, patience=patience), **changes)
 
     return make
@@ -139,6 +140,17 @@ def test_a_later_divergence_leaves_the_weights_before(
     assert not outcomes.never_good(0)
     assert outcomes.best_epoch.tolist() == expected.best_epoch.tolist()
     torch.testing.assert_close(outcomes.best, expected.best, rtol=0, atol=0)
+
+
+def test_weights_that_the_last_step_has_lost_are_not_kept(
+    run: Make, make_trainer: Trainers
+) -> None:
+    """Nothing is validated, and the epoch's only loss is that of its first weights."""
+    runs = [run(seed, lr, "none", batch_size=None) for seed, lr in ((0, 0.1), (1, WILD))]
+    outcomes = train_together(runs, make_trainer(max_epochs=3)).outcomes  # in float32: infinite
+    assert outcomes.epochs.tolist() == [3, 1]
+    assert [text is None for text in outcomes.diverged] == [True, False]
+    assert outcomes.never_good(1)
 
 
 def test_the_first_batch_that_is_no_number() -> None:

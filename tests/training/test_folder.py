@@ -82,6 +82,17 @@ def test_epochs_are_rows_and_events_however_often_they_are_written(
     assert len(list(tmp_path.glob("events.*"))) == 1
 
 
+@pytest.mark.parametrize("every", [1, 3, 100])
+def test_what_is_watched_now_and_then_has_blanks_and_no_events(tmp_path: Path, every: int) -> None:
+    folder = RunFolder(tmp_path)
+    records = [{"lr": 0.1} | ({SKILL: i / 9} if i % 3 == 0 else {}) for i in range(8)]
+    for i in range(0, 8, every):
+        folder.write(epochs(i + 1, records[i : i + every]))
+    cells = [row[SKILL] for row in read_csv(tmp_path)]
+    assert [bool(cell) for cell in cells] == [i % 3 == 0 for i in range(8)]
+    assert [event.step for event in read_events(tmp_path).Scalars(SKILL)] == [1, 4, 7]
+
+
 def test_no_row_is_written_twice_where_the_events_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
