@@ -35,8 +35,8 @@ from normlab.config.compose import CONF, compose, parsed, unknown_choice
 from normlab.config.processes import by_torchrun, is_first
 from normlab.config.typed import hydra_literal, hydra_quoted, shell_quoted
 from normlab.errors import UserError
-from normlab.training.locks import hold_run, hold_sweep
 from normlab.training.job import Job
+from normlab.training.locks import hold_run, hold_sweep
 
 
 def main(conf: Path = CONF, arguments: Sequence[str] | None = None) -> None:
