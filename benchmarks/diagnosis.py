@@ -228,22 +228,18 @@ def timed(overrides: list[str]) -> dict[str, float]:
 
 def clocked_places() -> dict[str, list[tuple[Any, str]]]:
     """Where the functions stand whose time is taken, by what they do."""
-    from normlab.training.run_folder import RunFolder
-    from normlab.training.stacked import member
-    from normlab.training.stacked.watch import StackedWatch
-
-    from normlab import app, fused_sweep, sweep_runs
     from normlab.diagnosis.curves import Curves
     from normlab.diagnosis.watch import Watch
+    from normlab.training import run
+    from normlab.training.folder import RunFolder
 
     return {
-        "training": [(app, "execute"), (fused_sweep, "train_group")],
+        "training": [(run.Together, "train")],
         "diagnosis": [
-            *((app, "examine"), (sweep_runs, "examine"), (app, "diagnosed")),
-            *((member, "diagnosed"), (Watch, "__init__"), (Watch, "record")),
-            *((StackedWatch, "__init__"), (StackedWatch, "look"), (Curves, "extend")),
+            *((run.Together, "examine"), (run, "conclude"), (Curves, "extend")),
+            *((Watch, "__init__"), (Watch, "look")),
         ],
-        "writing": [(RunFolder, "flush"), (RunFolder, "write_epochs")],
+        "writing": [(RunFolder, "write")],
     }
 
 

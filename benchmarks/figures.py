@@ -40,9 +40,9 @@ def timed(function):
 spent = []
 sys.argv = sys.argv[1:]
 from normlab.insight.pictures import callback, dashboard
-from normlab import app
+from normlab.app import run
 callback.draw_epoch = timed(callback.draw_epoch)
-app.introduce, app.conclude = timed(app.introduce), timed(app.conclude)
+run.introduce, run.conclude = timed(run.introduce), timed(run.conclude)
 sys.path.insert(0, "")
 try:
     runpy.run_path("train.py", run_name="__main__")

@@ -213,8 +213,8 @@ def normlab(epochs: int, batch: int, *overrides: str) -> None:
     import contextlib
     import io
 
-    from normlab.api import settings
     from normlab.app.run import Alone
+    from normlab.config.compose import settings
     from normlab.training.environment import quiet_lightning
 
     quiet_lightning()

@@ -32,7 +32,6 @@ FEATURES = tuple(f"x{i}" for i in range(10))
 
 
 def make_predictor(rows: np.ndarray) -> Predictor:
-    torch.manual_seed(0)
     network = Network(make_scaler("standardize", len(FEATURES)), hidden=[16])
     network.fit(torch.from_numpy(rows[:10_000])).eval()
     return Predictor(network, Schema(FEATURES, "y", ("no", "yes")))

@@ -88,12 +88,14 @@ def program_seconds(read: Callable[[], Table], epochs: int) -> dict[str, float]:
     """To the end of the first step, and of an epoch: its steps with the metrics at its end."""
     from lightning import Trainer
     from lightning.pytorch.callbacks import Callback
-    from normlab.model.classifier import Classifier
 
-    from normlab.data.serve.module import TableDataModule
+    from normlab.config.model import NoSchedulerSettings
+    from normlab.data.serve.module import SplitTable, TableDataModule
     from normlab.model.network import Network
     from normlab.model.scalers import make_scaler
-    from normlab.training.environment import choose_threads, quiet_lightning
+    from normlab.training.environment import quiet_lightning, threads_for
+    from normlab.training.module import TrainingModule
+    from normlab.training.recipe import Recipe
 
     class Clock(Callback):
         first = begun = 0.0
@@ -112,10 +114,10 @@ def program_seconds(read: Callable[[], Table], epochs: int) -> dict[str, float]:
     clock = Clock()
     started = time.perf_counter()
     table = read()
-    data = TableDataModule(table, "random", 0.15, 0.15, BATCH)
-    choose_threads(BATCH, [HIDDEN])
-    network = Network(make_scaler("standardize", COLUMNS), [HIDDEN])
-    data.fit(network)
+    split = SplitTable(table, "random", 0.15, 0.15, BATCH)
+    network = Network(make_scaler("standardize", COLUMNS), [HIDDEN]).fit(split.training_rows)
+    data = TableDataModule([split])
+    module = TrainingModule(network, data, [Recipe("adam", 0.01, NoSchedulerSettings(name="none"))])
     trainer = Trainer(
         max_epochs=epochs,
         accelerator="cpu",
@@ -124,10 +126,10 @@ def program_seconds(read: Callable[[], Table], epochs: int) -> dict[str, float]:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        limit_val_batches=0,
         num_sanity_val_steps=0,
     )
-    trainer.fit(Classifier(network, table.schema), datamodule=data)
+    with threads_for(BATCH, [HIDDEN]):
+        trainer.fit(module, datamodule=data)
     return {"first_step": clock.first - started, "epoch": statistics.median(clock.epochs)}
 
 

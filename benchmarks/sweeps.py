@@ -23,10 +23,8 @@ SETTINGS = {
     "full batch, 300 epochs": ["data.batch_size=null", "trainer.max_epochs=300"],
 }
 AIMS = {
-    ("batch 64, 20 epochs", "basic", "a run"): 1 / 20,
-    ("batch 64, 20 epochs", "basic", "training"): 1 / 60,
-    ("full batch, 300 epochs", "basic", "a run"): 1 / 15,
-    ("full batch, 300 epochs", "basic", "training"): 1 / 30,
+    ("batch 64, 20 epochs", "basic", "a run"): 1 / 35,
+    ("full batch, 300 epochs", "basic", "a run"): 1 / 28,
 }
 OTHERS = ("basic", "joblib")
 PLAIN = {"batch 64, 20 epochs": (20, 64), "full batch, 300 epochs": (300, N_TRAIN)}

@@ -31,14 +31,12 @@ SHOWN = ("none", "center", "standardize", "batchnorm")
 def first_layers(strategy: str, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Of each seed's untrained net: the units' inputs (n, 4) and the logits (n,)."""
     for seed in range(N_SEEDS):
-        torch.manual_seed(seed)
         normalizer = make_scaler(name=strategy if strategy != "batchnorm" else "none", n_features=1)
-        network = Network(normalizer, [4], "sigmoid", batchnorm=strategy == "batchnorm").fit(rows)
+        batchnorm = strategy == "batchnorm"
+        network = Network(normalizer, [4], "sigmoid", batchnorm=batchnorm, seed=seed).fit(rows)
         with torch.no_grad():
-            yield (
-                network.mlp[0](network.batchnorm(network.normalizer(rows))),
-                network(rows),
-            )
+            _, (units, logits) = network.layer_outputs(network.inputs(rows))
+            yield units[0].T, logits.flatten()
 
 
 def of_units(strategy: str, rows: Tensor) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from benchmarks import diagnosis, figures
-from normlab import app
+from normlab.app import run
 from normlab.insight.pictures import callback
 
 
@@ -20,4 +20,4 @@ def test_what_the_figures_benchmark_clocks() -> None:
     found = re.findall(r"timed\((\w+)\.(\w+)\)", figures.TIMED)
     assert len(found) == 3
     for module, name in found:
-        assert callable(getattr({"app": app, "callback": callback}[module], name))
+        assert callable(getattr({"run": run, "callback": callback}[module], name))
