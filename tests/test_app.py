@@ -263,7 +263,8 @@ BAD_SETTINGS: list[tuple[list[str], str]] = [
     (["trainer.gradient_clip_val=2"],
      "trainer.gradient_clip_val is an argument of Lightning's Trainer that the config does not "
      "have: write +trainer.gradient_clip_val=VALUE"),
-    (["normalization.n_quantiles=5"], "normalization.n_quantiles is not a setting"),
+    (["normalization.n_quantiles=5"],
+     "normalization.n_quantiles is a setting of normalization=quantile alone"),
     (["normalization=quantile", "normalization.n_quantile=5"],
      "normalization.n_quantile is not a setting; did you mean normalization.n_quantiles?"),
     (["model.lr=fast"], "model.lr=fast: should be a valid number"),

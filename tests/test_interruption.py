@@ -40,7 +40,8 @@ def test_a_search_goes_on_by_its_own_command(tmp_path: Path) -> None:
     (tmp_path / "sweep/multirun.yaml").touch()
     for name in ("run", "sweep"):
         said = how_to_go_on(tmp_path / name)
-        assert said.startswith("  to go on: python train.py resume=")
+        assert said.startswith("  to go on: ")
+        assert " resume=" in said
         assert said.endswith(name)
     (tmp_path / "search/0").mkdir(parents=True)
     assert "the same command with hydra.sweep.dir=" in how_to_go_on(tmp_path / "search")

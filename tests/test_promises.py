@@ -418,7 +418,10 @@ def test_a_folder_that_vanishes_or_cannot_be_written_is_a_message(
     )
     (tmp_path / "file").write_text("")
     run = forks.run(*SHORT, "hydra.run.dir=file/run", cwd=tmp_path)
-    assert (run.wait(), run.text) == (1, "normlab: file/run: Not a directory\n")
+    assert (run.wait(), run.text) == (
+        1,
+        "normlab: hydra.run.dir=file/run: file is no folder; give another name\n",
+    )
 
 
 FROZEN = """

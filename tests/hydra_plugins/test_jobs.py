@@ -214,7 +214,10 @@ BAD = [
     (["seed=${nope}"], "Interpolation key 'nope' not found"),
     (["~trainer.accelerator"], "trainer.accelerator is missing"),
     (["data=csv"], "data.path is missing: add data.path=VALUE"),
-    (["normalization.n_quantiles=5"], "normalization.n_quantiles is not a setting"),
+    (
+        ["normalization.n_quantiles=5"],
+        "normalization.n_quantiles is a setting of normalization=quantile alone",
+    ),
     (["model.hidden=[a]"], "model.hidden[0]=a: should be a valid integer"),
     (["data.path=a b(.csv"], "Hydra's grammar needs quotes"),
 ]
@@ -237,7 +240,7 @@ def test_a_bad_job_is_named_with_its_overrides(
 def test_jobs_that_would_share_a_folder_are_refused(sweep: Callable[..., Sweep]) -> None:
     one = sweep("hydra.sweep.subdir=${model.lr}")
     with pytest.raises(
-        UserError, match=r"job 0 \(seed=1 .* and job 2 \(seed=2 .*hydra.sweep.subdir"
+        UserError, match=r"job 2 \(seed=2 .* is that of job 0 \(seed=1 .*hydra.sweep.subdir"
     ):
         one.composer.compose([["seed=1", f"model.lr={lr}"] for lr in (0.1, 0.2)]
                              + [["seed=2", "model.lr=0.1"]])  # fmt: skip

@@ -70,7 +70,6 @@ MAKES_A_GROUP: dict[str, tuple[tuple[str, ...], Any, Any]] = {
     "trainer.max_epochs": ((), 3, 4),
     "trainer.enable_progress_bar": ((), True, False),
     "trainer.enable_checkpointing": ((), True, False),
-    "trainer.unroll_epochs": ((), False, True),
     "diagnosis.enabled": ((), True, False),
     "diagnosis.every_n_epochs": ((), 25, 10),
 }
