@@ -15,7 +15,7 @@ import torch
 
 from normlab import app
 from normlab.config import Settings
-from normlab.data import memory
+from normlab.data.file import memory
 from normlab.loading import stays_on_disk
 
 Train = Callable[..., Any]

@@ -18,9 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import normlab
-from normlab.data.applying import read_for
-from normlab.data.columns import Selection
-from normlab.data.readers import read_table
+from normlab.data.file.columns import Selection
+from normlab.data.load import read_table
+from normlab.data.meaning.apply import read_for
 from normlab.data.split import split_rows
 
 Train = Callable[..., Any]
@@ -80,6 +80,7 @@ def test_a_run_and_its_predictions(
     frame.write_csv(tmp_path / "rows.csv", null_value="NA")
     ended = train(
         "data=csv", "data.path=rows.csv", "data.target=label", "data.missing=impute",
+        "data.integer_categories=10",
         f"data.indicator={indicator}", "data.max_categories=12",
         f"normalization={normalization}", "hydra.run.dir=run", *FAST,
     )  # fmt: skip
@@ -90,7 +91,9 @@ def test_a_run_and_its_predictions(
     assert "inputs: 3 numeric, 1 boolean, 3 categorical" in ended.out
 
     model = normlab.load(tmp_path / "run")
-    table = read_table(tmp_path / "rows.csv", "label", selection=Selection(missing="impute"))
+    table = read_table(
+        tmp_path / "rows.csv", "label", selection=Selection(missing="impute", integer_categories=10)
+    )
     assert model.schema == table.schema
     figures, split = result_of(tmp_path / "run"), split_rows(table.labels, "random", 0.15, 0.15, 0)
     logits = model.logits(table.rows)
@@ -140,6 +143,7 @@ def test_a_sweep_stacks_its_seeds(
     mixed_table(400, gaps=0.2).write_csv(tmp_path / "rows.csv", null_value="NA")
     arguments = [
         "data=csv", "data.path=rows.csv", "data.target=label", "data.missing=impute",
+        "data.integer_categories=10",
         "data.indicator=true", "trainer.precision=64-true", *FAST,
     ]  # fmt: skip
     ended = train("-m", *arguments, "seed=0,1,2", "hydra.sweep.dir=sweep")
@@ -197,6 +201,7 @@ def test_as_good_as_scikit_learns_pipeline(train: Train, tmp_path: Path) -> None
     frame.write_csv(tmp_path / "rows.csv", null_value="?")
     ended = train(
         "-m", "data=csv", "data.path=rows.csv", "data.target=label", "data.missing=impute",
+        "data.integer_categories=10",
         "data.batch_size=256", "data.indicator=true", "seed=0,1,2,3,4", "hydra.sweep.dir=sweep",
         "trainer.max_epochs=10", "trainer.enable_progress_bar=false",
     )  # fmt: skip

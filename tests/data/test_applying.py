@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from normlab.data.applying import read_for
-from normlab.data.columns import Selection
-from normlab.data.detection import Format
-from normlab.data.in_memory import rows_of
-from normlab.data.readers import read_table
+from normlab.data.file.columns import Selection
+from normlab.data.file.dialect import Format
+from normlab.data.load import read_table
+from normlab.data.meaning.apply import read_for
+from normlab.data.meaning.frames import rows_of
 from normlab.data.schema import Schema
 from normlab.errors import UserError
 

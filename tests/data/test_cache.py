@@ -6,7 +6,6 @@ import gzip
 import json
 import logging
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -21,11 +20,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from normlab.data import cache, conversion, npy, survey
-from normlab.data.cache import cached_table
-from normlab.data.columns import Selection
-from normlab.data.detection import Format
-from normlab.data.readers import read_table
+from normlab.data import load
+from normlab.data.file.columns import Selection
+from normlab.data.file.dialect import Format
+from normlab.data.load import read_table
+from normlab.data.meaning import convert, npy, store
+from normlab.data.meaning.cache import cached_table
 from normlab.data.table import Table
 from normlab.errors import UserError
 
@@ -35,9 +35,9 @@ N_ROWS = 2_000
 @pytest.fixture(autouse=True)
 def _several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small files come in many batches too, as large ones do."""
-    monkeypatch.setattr(survey, "BATCH_CELLS", 1)
-    monkeypatch.setattr(survey, "FEWEST_ROWS", 100)
-    monkeypatch.setattr("normlab.data.parquet.READ_CELLS", 1_000)
+    monkeypatch.setattr(convert, "BATCH_CELLS", 1)
+    monkeypatch.setattr(convert, "FEWEST_ROWS", 100)
+    monkeypatch.setattr("normlab.data.file.cells.READ_CELLS", 1_000)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_table_on_disk_equals_the_one_in_memory(
     warned = warnings_of(lambda: read_table(path, "y", selection=selection))
     assert len(warned) >= 2
     cache_dir = tmp_path / "cache"
-    cache.warn_once.cache_clear()
+    load.warn_once.cache_clear()
     first: list[Table] = []
     again = warnings_of(
         lambda: first.append(cached_table(path, "y", selection=selection, cache_dir=cache_dir))
@@ -135,18 +135,6 @@ def test_a_table_on_disk_equals_the_one_in_memory(
     assert_same(cached_table(path, "y", selection=selection, cache_dir=cache_dir), read)
     (folder,) = [f for f in cache_dir.iterdir() if f.is_dir()]
     assert sorted(f.name for f in folder.iterdir()) == ["labels.npy", "manifest.json", "rows.npy"]
-
-
-def test_a_table_of_numbers_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    random = np.random.default_rng(0)
-    rows = random.standard_normal((N_ROWS, 3)).astype(np.float32)
-    labels = (rows[:, 0] + random.standard_normal(N_ROWS) > 0).astype(int)
-    frame = pl.DataFrame(rows, schema=["a", "b", "c"]).with_columns(y=labels)
-    frame.write_csv(tmp_path / "t.csv")
-    monkeypatch.setattr(conversion, "_second_pass", lambda *_: pytest.fail("read twice"))
-    table = cached_table(tmp_path / "t.csv", "y", cache_dir=tmp_path)
-    np.testing.assert_array_equal(table.rows, rows)
-    np.testing.assert_array_equal(table.labels, labels)
 
 
 cells = st.one_of(
@@ -181,12 +169,7 @@ def test_whatever_the_cells_are(
     if isinstance(read, Table) and isinstance(cached, Table):
         assert_same(cached, read)
     else:
-        # Of two columns with a fault the one in memory names the first, the other its first row.
-        column = re.compile("column '.'")
-        assert isinstance(read, str)
-        assert isinstance(cached, str)
-        if column.findall(read)[:1] == column.findall(cached)[:1]:
-            assert cached == read
+        assert cached == read
     shutil.rmtree(folder)
 
 
@@ -306,13 +289,12 @@ def test_a_disk_that_is_full_leaves_nothing_behind(
 ) -> None:
     class Full(npy.NpyWriter):
         def append(self, rows: Any) -> None:
-            if self._n_rows:
-                self._wait()
-                self._file.close()
-                self._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+            self._wait()
+            self._file.close()
+            self._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
             super().append(rows)
 
-    monkeypatch.setattr(conversion, "NpyWriter", Full)
+    monkeypatch.setattr(store, "NpyWriter", Full)
     with pytest.raises(UserError, match=r"No space left on device.*data\.cache_dir"):
         cached_table(small(tmp_path / "t.csv"), "y", cache_dir=tmp_path / "cache")
     assert [f.suffix for f in (tmp_path / "cache").iterdir()] == [".lock"]
@@ -330,7 +312,7 @@ def test_two_processes_make_one_table(tmp_path: Path, root: Path) -> None:
     left.mkdir(parents=True)
     code = (
         "import logging, sys; logging.basicConfig(level=20, format='%(message)s')\n"
-        "from normlab.data.cache import cached_table\n"
+        "from normlab.data.meaning.cache import cached_table\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
         f"print(cached_table({str(path)!r}, 'y', cache_dir={str(cache_dir)!r}).rows.sum())"
     )

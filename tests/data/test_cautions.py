@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from normlab.data.cautions import scales_far_apart
 from normlab.data.limits import refuse_merged_codes, refuse_overflow
-from normlab.data.readers import read_table
+from normlab.data.load import read_table
+from normlab.data.meaning.cautions import scales_far_apart
 from normlab.data.schema import Column, Schema
 from normlab.data.table import Table
 from normlab.errors import UserError

@@ -15,16 +15,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from normlab.data.applying import read_for
-from normlab.data.columns import Selection
-from normlab.data.detection import Format
-from normlab.data.inspection import inspect_file
-from normlab.data.inspection_text import inspection_text
-from normlab.data.readers import read_csv, read_table
-from normlab.data.records import WHITESPACE
+from normlab.data.file.columns import Selection
+from normlab.data.file.dialect import Format
+from normlab.data.file.records import WHITESPACE
+from normlab.data.load import read_table
+from normlab.data.meaning.apply import read_for
+from normlab.data.meaning.inspect import inspect_file
+from normlab.data.meaning.inspect_text import inspection_text
 from normlab.data.schema import Schema
 from normlab.data.table import Table
 from normlab.errors import UserError
+
+
+def read_csv(path: str | Path, target: str | int, header: bool = True) -> Table:
+    """A file whose header, or lack of one, is known."""
+    return read_table(path, target, Format(header=header))
+
 
 REAL_TABLES = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 BEYOND_FLOAT64 = ("9007199254740992", "9007199254740993")

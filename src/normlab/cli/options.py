@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from normlab.errors import UserError
 
 if TYPE_CHECKING:
-    from normlab.data.detection import Format
+    from normlab.data.file.dialect import Format
     from normlab.inference.predict import Predictor
 
 
@@ -45,7 +45,7 @@ def add_format(parser: argparse._ActionsContainer) -> None:
 
 
 def format_of(options: argparse.Namespace) -> Format:
-    from normlab.data.detection import Format
+    from normlab.data.file.dialect import Format
 
     given = {
         name: value

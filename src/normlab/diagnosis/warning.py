@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from normlab.data.cautions import FAR_APART
+from normlab.data.meaning.cautions import FAR_APART
 from normlab.diagnosis.start import Start
 
 FAR_FROM_ZERO = 5.0  # standard deviations between a feature's mean and 0

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from normlab.data.applying import read_for
-from normlab.data.detection import Format
+from normlab.data.file.dialect import Format
+from normlab.data.meaning.apply import read_for
 from normlab.errors import UserError
 from normlab.inference.predict import Predictor
 

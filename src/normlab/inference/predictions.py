@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 import torch
 
-from normlab.data.applying import Batch, Keep, read_for
-from normlab.data.detection import Format
-from normlab.data.records import Dialect
+from normlab.data.file.dialect import Format
+from normlab.data.file.records import Dialect
+from normlab.data.meaning.apply import Batch, Keep, read_for
 from normlab.errors import UserError
 from normlab.inference.predict import Predictor
 

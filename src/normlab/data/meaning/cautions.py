@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from normlab.data.facts import Facts, note_facts
+from normlab.data.meaning.survey import Facts
+from normlab.data.meaning.types import MANY_VALUES
 from normlab.data.moments import Moments
 from normlab.data.schema import Column, Schema
 from normlab.quoting import setting
@@ -22,53 +23,35 @@ FEWEST = 20  # rows below which any column may look like an id or a leak
 LEAK = 0.999  # AUROC of a column alone, or share of rows that its categories explain
 IMBALANCE = 0.05  # share of the rarer class
 FAR_APART = 100.0  # ratio of the largest to the smallest standard deviation: docs/diagnosis.md
+SCALE = 10  # different whole numbers, which are steps or codes and of which 0 may be one
+ROWS_PER_VALUE = 10  # a text of many values, each in so few rows, is a name
 
 
 def cautions(
-    frame: pl.DataFrame, labels: NDArray[np.float32] | None, schema: Schema, source: str
-) -> list[str]:
-    """One message for each column that needs a second look, and one for a rare class.
-
-    Args:
-        frame: the input columns, float64 or text, before they are rounded to float32.
-        labels: (n,), each 0 or 1.
-    """
-    sample = frame.gather_every(_step(*frame.shape)) if frame.height else frame
-    sample = sample.with_columns(pl.col(pl.Float64).cast(pl.Float32))  # as a network sees it
-    return cautions_of(facts_of(frame), sample, labels, schema, source)
-
-
-def facts_of(frame: pl.DataFrame) -> list[Facts]:
-    """The facts of each column."""
-    facts = [Facts() for _ in range(frame.width)]
-    note_facts(facts, frame)
-    return facts
-
-
-def cautions_of(
     facts: Sequence[Facts],
     sample: pl.DataFrame,
     labels: NDArray[np.float32] | None,
     schema: Schema,
     source: str,
+    dressed: Collection[str] = (),
 ) -> list[str]:
-    """As `cautions`, of a table of which only the facts and a sample are at hand.
+    """One message for each column that needs a second look, and one for a rare class.
 
     Args:
         facts: of each input column, before rounding to float32.
-        sample: evenly spaced rows of the input columns (`sample_of`), in float32 or as text.
+        sample: evenly spaced rows of the input columns (`sample_of`), in float32.
         labels: (n,), of all rows.
+        dressed: names of the columns whose texts are numbers: no ids.
     """
     messages = []
-    step = _step(0 if labels is None else len(labels), len(facts))
+    step = sample_step(0 if labels is None else len(labels), len(facts))
     for about, series, column in zip(facts, sample, schema.columns, strict=True):
         place = f"{source}, column {column.name!r}: "
-        leak = None
+        found = [_coarse(about, column), _constant(about, column), _zeros(about, column)]
+        found += [_identity(about, column)] * (column.name not in dressed)
         if labels is not None and len(facts) > 1:
-            leak = _leak(series, column, labels[::step], float(labels.mean()))
-        for message in (_coarse(about, column), _constant(about, column), _identity(about, column)):
-            messages += [place + message] if message is not None else []
-        messages += [place + leak] if leak is not None else []
+            found.append(_leak(series, column, labels[::step], float(labels.mean())))
+        messages += [place + message for message in found if message is not None]
     if labels is not None and len(labels) >= FEWEST:
         positive = float(labels.mean())
         rarer = min(positive, 1 - positive)
@@ -83,10 +66,11 @@ def cautions_of(
 
 def sample_of(rows: NDArray[np.float32]) -> pl.DataFrame:
     """The rows in which a leak is looked for, null where a value is missing."""
-    return pl.DataFrame(rows[:: _step(*rows.shape)]).fill_nan(None)
+    return pl.DataFrame(rows[:: sample_step(*rows.shape)]).fill_nan(None)
 
 
-def _step(n_rows: int, n_columns: int) -> int:
+def sample_step(n_rows: int, n_columns: int) -> int:
+    """The distance between the rows of a sample."""
     most = min(SAMPLE, max(WIDE_SAMPLE, SAMPLE_CELLS // max(1, n_columns)))
     return max(1, -(-n_rows // most))
 
@@ -124,10 +108,9 @@ def _moments(rows: NDArray[np.floating]) -> list[Moments]:
     return total
 
 
-def useless(frame: pl.DataFrame, columns: Sequence[Column]) -> list[str]:
-    """Names of the columns that are constant or look like an id."""
-    pairs = zip(facts_of(frame), columns, strict=True)
-    return [c.name for about, c in pairs if _constant(about, c) or _identity(about, c)]
+def is_useless(facts: Facts, column: Column) -> bool:
+    """Whether a column is constant, or looks like an id or a name."""
+    return _constant(facts, column) is not None or _identity(facts, column) is not None
 
 
 def _coarse(facts: Facts, column: Column) -> str | None:
@@ -136,42 +119,64 @@ def _coarse(facts: Facts, column: Column) -> str | None:
     The criterion is the largest rounding error against the column's standard deviation, rather
     than float32's step at that size: whole numbers below 2^24 have a step but no error.
     """
-    if column.type != "numeric" or facts.low is None or facts.low == facts.high:
-        return None  # rounding may leave a constant column a variance
-    spread = facts.moments.variance**0.5
-    if not 0 < spread * TOLERATED_ROUNDING < facts.rounding:
+    if column.type != "numeric" or facts.std is None or facts.low is None or facts.high is None:
+        return None
+    if not 0 < facts.std * TOLERATED_ROUNDING < facts.rounding:
         return None
     largest = np.float32(max(abs(facts.low), abs(facts.high)))
     return (
         f"near {largest:.3g} float32 tells values apart in steps of {np.spacing(largest):.3g} "
-        f"only, coarse for a column whose standard deviation is {spread:.3g}. Subtract a reference "
-        f"from the column, such as its first value."
+        f"only, coarse for a column whose standard deviation is {facts.std:.3g}. Subtract a "
+        f"reference from the column, such as its first value."
     )
 
 
 def _constant(facts: Facts, column: Column) -> str | None:
-    if facts.n_rows < 2 or column.categories[1:] or facts.low != facts.high:
+    if facts.n < 2 or column.categories[1:]:
         return None
+    if column.type == "numeric" and facts.low != facts.high:
+        return None
+    value = column.categories[0] if column.categories else facts.low
     remedy = setting("data.drop", [column.name])
-    return f"holds one value, {facts.low!r}, in every row. Leave it out: {remedy}."
+    return f"holds one value, {value!r}, in every row. Leave it out: {remedy}."
 
 
 def _identity(facts: Facts, column: Column) -> str | None:
-    """Text or whole numbers that never come twice."""
-    n_rows = facts.n_rows
-    if n_rows < FEWEST or facts.n_missing or column.type == "boolean":
+    """Text or whole numbers that never come twice, or texts that few rows share."""
+    if facts.n < FEWEST or column.type == "boolean" or column.form != "plain":
         return None
-    if column.type == "categorical" and len(column.categories) < n_rows:
-        return None
+    remedy = f"leave it out: {setting('data.drop', [column.name])}."
+    n_values = len(column.categories)
+    if column.type == "categorical" and n_values < facts.n:
+        if n_values <= max(MANY_VALUES, facts.known / ROWS_PER_VALUE):
+            return None
+        return (
+            f"holds {n_values:,} different values in {facts.known:,} rows, as names and ids do. "
+            f"What few rows share teaches little: {remedy}"
+        )
     if column.type == "numeric":
-        if not facts.distinct:
+        if not facts.distinct or facts.missing or facts.low is None or facts.high is None:
             return None
-        consecutive = facts.high - facts.low == n_rows - 1
-        if n_rows < 5 * FEWEST and not consecutive:  # few rows may differ by chance
+        consecutive = facts.high - facts.low == facts.n - 1
+        if facts.n < 5 * FEWEST and not consecutive:  # few rows may differ by chance
             return None
+    return f"is different in every row, as an id or a row number is. If it is one, {remedy}"
+
+
+def _zeros(facts: Facts, column: Column) -> str | None:
+    """Zeros that lie apart from all other values, which are positive: no such value was measured.
+
+    The gap has to be wider than the other values' own standard deviation.
+    """
+    if column.type != "numeric" or facts.zeros is None:
+        return None
+    n_zeros, least, std = facts.zeros
+    is_scale = facts.values is not None and len(facts.values) <= SCALE
+    if is_scale or n_zeros >= facts.known / 2 or not 0 < std < least:
+        return None
     return (
-        f"is different in every row, as an id or a row number is. If it is one, leave it out: "
-        f"{setting('data.drop', [column.name])}."
+        f"{n_zeros:,} values are 0 and all others are {least:.4g} or more: a missing value may "
+        f"be written so. If it is, leave those cells blank and set data.missing=impute."
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from normlab.data.source import GZIP, PARQUET
+from normlab.data.file.source import GZIP, PARQUET
 
 try:
     import resource

@@ -7,7 +7,8 @@ A table's folder in the cache is named after the file and holds
     manifest.json  the schema, the file's identity, what was warned of
 
 It is written under another name and renamed once it is whole. It is stale where the file has
-another size or time of change, and then made anew.
+another size or time of change, and then made anew. Where all tables together grow beyond a limit,
+those that were not used for longest are removed; a run that still reads one keeps its files.
 """
 
 from __future__ import annotations
@@ -20,33 +21,28 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 
-import numpy as np
+from filelock import FileLock, Timeout
 
-from normlab.data.columns import Selection
-from normlab.data.conversion import LABELS, ROWS, convert
-from normlab.data.detection import Format
-from normlab.data.npy import Unwritable
-from normlab.data.readers import warn_once
+from normlab.data.file.columns import Selection
+from normlab.data.file.dialect import Format
+from normlab.data.file.source import Sha256, opened
+from normlab.data.load import warn_once
+from normlab.data.meaning.convert import convert
+from normlab.data.meaning.npy import Unwritable
+from normlab.data.meaning.store import Disk
 from normlab.data.schema import Schema
-from normlab.data.source import opened
 from normlab.data.table import Table
 from normlab.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two processes both convert, and the later one's work is dropped
-    fcntl = None
 
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
-CHUNK = 2**22  # bytes
-VERSION = 1  # of what a folder holds: another one is made anew
+GB = 10**9
+VERSION = 2  # of what a folder holds: another one is made anew
 
 
 def cached_table(
@@ -55,6 +51,7 @@ def cached_table(
     format: Format | None = None,
     selection: Selection | None = None,
     cache_dir: str | Path | None = None,
+    max_gb: float | None = None,
 ) -> Table:
     """As `read_table`, but with rows and labels that stay on disk, read-only.
 
@@ -63,6 +60,7 @@ def cached_table(
     Args:
         path, target, format, selection: as of `read_table`.
         cache_dir: where converted tables are kept; None for `default_folder()`.
+        max_gb: room for all of them; None for no limit.
 
     Raises:
         UserError: the file cannot be read or trained on, or the cache cannot be written. What
@@ -80,6 +78,7 @@ def cached_table(
             if table is None:
                 _make(folder, path, target, format, selection)
                 table = _open(folder, path)
+                _make_room(folder, max_gb)
     if table is None:
         raise UserError(f"{path.name} changed while it was read. Start again once it is whole.")
     size = table.rows.nbytes + table.labels.nbytes
@@ -95,25 +94,20 @@ def default_folder() -> Path:
 def _open(folder: Path, path: Path) -> Table | None:
     """The table in a folder of the cache; None where it is not there, stale or damaged."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         if manifest["version"] != VERSION or manifest["file"] != _identity(path):
             return None
-        rows = np.load(folder / ROWS, mmap_mode="r")
-        labels = np.load(folder / LABELS, mmap_mode="r")
+        rows, labels = Disk(folder).opened()
         if [list(rows.shape), len(labels)] != [manifest["shape"], manifest["shape"][0]]:
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+        schema, messages = Schema.from_dict(manifest["schema"]), list(manifest["messages"])
+        sha256, read_as = manifest["sha256"], manifest["read_as"]
+        os.utime(folder / MANIFEST)  # used now
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    for message in manifest["messages"]:
-        warn_once(path, manifest["sha256"], message)
-    return Table(
-        rows,
-        labels,
-        Schema.from_dict(manifest["schema"]),
-        path.name,
-        manifest["sha256"],
-        manifest["read_as"],
-    )
+    for message in messages:
+        warn_once(path, sha256, message)
+    return Table(rows, labels, schema, path.name, sha256, read_as)
 
 
 def _make(
@@ -129,16 +123,16 @@ def _make(
     log.info(f"{path.name}: converting into {folder}{again}")
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        with opened(path, format.encoding) as source, _Sha256(path) as digest:
+        with opened(path, format.encoding) as source, Sha256(path) as digest:
             identity = _identity(path)
-            converted = convert(source, target, format, selection, partial)
+            converted = convert(source, target, format, selection, Disk(partial))
             sha256 = digest.result()
         manifest = {
             "version": VERSION,
             "path": str(path.absolute()),
             "file": identity,
             "sha256": sha256,
-            "shape": np.load(partial / ROWS, mmap_mode="r").shape,
+            "shape": converted.rows.shape,
             "schema": converted.schema.to_dict(),
             "read_as": converted.read_as,
             "messages": converted.messages,
@@ -159,32 +153,24 @@ def _identity(path: Path) -> dict[str, int]:
     return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
 
 
-class _Sha256:
-    """A file's digest, taken by a thread of its own; given up where the context ends before."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._given_up = False
-        self._executor = ThreadPoolExecutor(1)
-
-    def __enter__(self) -> _Sha256:
-        self._digest = self._executor.submit(self._read)
-        return self
-
-    def _read(self) -> str:
-        digest = hashlib.sha256()
-        with self._path.open("rb") as file:
-            while not self._given_up and (part := file.read(CHUNK)):
-                digest.update(part)
-        return digest.hexdigest()
-
-    def result(self) -> str:
-        """Hexadecimal; waits for the end of the file."""
-        return self._digest.result()
-
-    def __exit__(self, *error: object) -> None:
-        self._given_up = True
-        self._executor.shutdown()
+def _make_room(newest: Path, max_gb: float | None) -> None:
+    """Removes the tables that were not used for longest, but never the newest one."""
+    if max_gb is None:
+        return
+    used, sizes = {}, {}
+    for manifest in newest.parent.glob(f"*/{MANIFEST}"):
+        folder = manifest.parent
+        if folder.name.startswith("."):
+            continue  # on its way
+        used[folder] = manifest.stat().st_mtime_ns
+        sizes[folder] = sum(file.stat().st_size for file in folder.iterdir())
+    used.pop(newest, None)
+    for folder in sorted(used, key=lambda folder: used[folder]):
+        if sum(sizes.values()) <= max_gb * GB:
+            return
+        log.info(f"removing {folder}, used least lately (data.cache_max_gb={max_gb:g})")
+        shutil.rmtree(folder, ignore_errors=True)
+        del sizes[folder]
 
 
 @contextmanager
@@ -208,18 +194,18 @@ def _writing(cache: Path) -> Iterator[None]:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Lets one process at a time make a folder; the system frees the lock of one that dies."""
-    if fcntl is None:
-        yield
-        return
-    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info(f"waiting for another process that converts {folder.name}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.info(f"waiting for another process that converts {folder.name}")
+        lock.acquire()
+    try:
         for left in folder.parent.glob(f".{glob.escape(folder.name)}-*"):
             shutil.rmtree(left, ignore_errors=True)  # by a process that was killed
         yield
+    finally:
+        lock.release()
 
 
 def _in_words(size: float) -> str:

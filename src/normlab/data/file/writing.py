@@ -13,7 +13,7 @@ from typing import BinaryIO, Literal
 
 import polars as pl
 
-from normlab.data.records import Dialect
+from normlab.data.file.records import Dialect
 from normlab.errors import UserError
 
 Kind = Literal["csv", "csv.gz", "parquet"]

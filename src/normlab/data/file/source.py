@@ -7,10 +7,13 @@ keep their numbers, and no step needs the whole of a large file in memory.
 from __future__ import annotations
 
 import codecs
+import errno
 import gzip
+import hashlib
 import tempfile
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +33,11 @@ OTHER_FORMATS = {
     b"\x28\xb5\x2f\xfd": "a zstd archive",
     b"BZh": "a bzip2 archive",
     b"\xfd7zXZ": "an xz archive",
+}
+REMEDIES = {
+    errno.ENOENT: "Check data.path; it is relative to {folder}.",
+    errno.EISDIR: "Give the path of one file.",
+    errno.EACCES: "Ask for the right to read it.",
 }
 
 
@@ -58,46 +66,75 @@ def opened(path: Path, encoding: Encoding = "auto") -> Iterator[Source]:
         UserError: the file cannot be read, is of another kind, is cut off or holds bytes that the
             encoding does not know.
     """
-    try:
+    with readable(path):
         if path.exists() and not path.is_file() and not path.is_dir():
             raise UserError(
                 f"{str(path)!r} is a pipe or a device. Save the table in a regular file."
             )
         with path.open("rb") as file:
             start = file.read(16)
-        if start.startswith(PARQUET):
-            yield Source(path.name, path, True, "Parquet")
-        elif start.startswith(GZIP):
-            yield from _unpacked(path, encoding)
-        else:
-            yield from _decoded(path, path.name, encoding, "")
-    except OSError as error:  # from the file alone: nothing else here touches the system
-        remedy = {
-            FileNotFoundError: f"Check data.path; it is relative to {Path.cwd()}.",
-            IsADirectoryError: "Give the path of one file.",
-            PermissionError: "Ask for the right to read it.",
-        }.get(type(error), "Check data.path.")
+    if start.startswith(PARQUET):
+        yield Source(path.name, path, True, "Parquet")
+    elif start.startswith(GZIP):
+        with _copy() as copy:
+            _unpack(path, copy)
+            with _decoded(Path(copy.name), path.name, encoding, ", gzip") as source:
+                yield source
+    else:
+        with _decoded(path, path.name, encoding, "") as source:
+            yield source
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """What the system says of a file that cannot be read, as one message."""
+    try:
+        yield
+    except OSError as error:
+        remedy = REMEDIES.get(error.errno or 0, "Try again, or copy the file to another disk.")
         reason = error.strerror or error
-        raise UserError(f"Cannot read {str(path)!r}: {reason}. {remedy}") from error
+        raise UserError(
+            f"Cannot read {str(path)!r}: {reason}. {remedy.format(folder=Path.cwd())}"
+        ) from error
 
 
-def _unpacked(path: Path, encoding: Encoding) -> Iterator[Source]:
-    with tempfile.NamedTemporaryFile(prefix="normlab-", suffix=".csv") as copy:
-        try:
-            with gzip.open(path, "rb") as packed:
-                while chunk := packed.read(CHUNK):
-                    copy.write(chunk)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise UserError(
-                f"{path.name} is a gzip archive that is cut off or damaged ({error}). Fetch or "
-                "pack the file again."
-            ) from error
-        copy.flush()
-        yield from _decoded(Path(copy.name), path.name, encoding, ", gzip")
+@contextmanager
+def _copy() -> Iterator[BinaryIO]:
+    """A temporary file that can be opened by its name."""
+    with _room(), tempfile.NamedTemporaryFile(prefix="normlab-", suffix=".csv") as copy:
+        yield copy  # type: ignore[misc]
 
 
+@contextmanager
+def _room() -> Iterator[None]:
+    """A full disk, told of the folder that is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        raise UserError(
+            f"Cannot write a plain copy of the table into {tempfile.gettempdir()}: "
+            f"{error.strerror}. Make room, or set TMPDIR to a folder on another disk."
+        ) from error
+
+
+def _unpack(path: Path, copy: BinaryIO) -> None:
+    try:
+        with gzip.open(path, "rb") as packed:
+            while chunk := packed.read(CHUNK):
+                copy.write(chunk)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(
+            f"{path.name} is a gzip archive that is cut off or damaged ({error}). Fetch or "
+            "pack the file again."
+        ) from error
+    copy.flush()
+
+
+@contextmanager
 def _decoded(path: Path, name: str, encoding: Encoding, packing: str) -> Iterator[Source]:
-    with path.open("rb") as file:
+    with readable(path), path.open("rb") as file:
         start = file.read(16)
     for prefix, what in OTHER_FORMATS.items():
         if start.startswith(prefix):
@@ -112,12 +149,9 @@ def _decoded(path: Path, name: str, encoding: Encoding, packing: str) -> Iterato
     codec: str = encoding
     if encoding == "utf-16" and not start.startswith(UTF16_MARKS):
         codec = "utf-16-be" if start.startswith(b"\0") else "utf-16-le"
-    with (
-        path.open("rb") as file,
-        tempfile.NamedTemporaryFile(prefix="normlab-", suffix=".csv") as copy,
-    ):
-        _transcode(file, copy, name, codec)  # type: ignore[arg-type]
-        copy.flush()
+    with _copy() as copy:
+        with path.open("rb") as file:
+            _transcode(file, copy, name, codec)
         yield Source(name, Path(copy.name), False, f"{encoding.upper()}{packing}")
 
 
@@ -136,6 +170,44 @@ def _transcode(file: BinaryIO, copy: BinaryIO, name: str, encoding: str) -> None
                 f"({error.reason}). Set data.encoding to what the file is in, or save it as UTF-8."
             ) from error
         if not chunk:
+            copy.flush()
             return
         lines += text.count("\n")
         copy.write(text.encode("utf-8", "surrogatepass"))
+
+
+def holds(path: Path, *wanted: bytes) -> list[bool]:
+    """Which of these single bytes stand anywhere in a file."""
+    found = [False] * len(wanted)
+    with readable(path), path.open("rb") as file:
+        while not all(found) and (chunk := file.read(CHUNK)):
+            found = [known or byte in chunk for known, byte in zip(found, wanted, strict=True)]
+    return found
+
+
+class Sha256:
+    """A file's digest, taken by a thread of its own; given up where the context ends before."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._given_up = False
+        self._executor = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> Sha256:
+        self._digest = self._executor.submit(self._read)
+        return self
+
+    def _read(self) -> str:
+        digest = hashlib.sha256()
+        with readable(self._path), self._path.open("rb") as file:
+            while not self._given_up and (part := file.read(CHUNK)):
+                digest.update(part)
+        return digest.hexdigest()
+
+    def result(self) -> str:
+        """Hexadecimal; waits for the end of the file."""
+        return self._digest.result()
+
+    def __exit__(self, *error: object) -> None:
+        self._given_up = True
+        self._executor.shutdown()

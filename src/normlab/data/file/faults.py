@@ -1,16 +1,18 @@
-"""What is wrong with a text file, and on which line: the slow second look at a refused file."""
+"""What is wrong with a file, and where: the slow second look at one that is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from normlab.data.columns import Columns
-from normlab.data.numbers import is_missing, listed, number
-from normlab.data.records import Record, records
-from normlab.data.schema import MISSING_VALUES, Value
-from normlab.data.source import Source
+import polars as pl
+
+from normlab.data.file.columns import Columns
+from normlab.data.file.numbers import is_missing, listed, missing_numbers, number
+from normlab.data.file.records import Record, is_blank, records
+from normlab.data.file.source import Source, readable
+from normlab.data.schema import MISSING_VALUES, Form, Value
 from normlab.errors import UserError
 from normlab.quoting import setting
 
@@ -18,7 +20,7 @@ from normlab.quoting import setting
 FLOAT32_OVERFLOW = 2.0**128 - 2.0**103
 SHOWN_CHARACTERS = 40
 
-Role = Literal["number", "text", "label", "ignored"]
+Role = Literal["number", "text", "label"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,10 @@ class Expectation:
         roles: by position; "number" and "label" are checked, "text" for missing values alone.
         missing: whether inputs may be missing.
         missing_label: whether labels may be.
+        left_out: whether a row with a missing value is left out, whatever else stands in it.
         missing_values: spellings of a missing value.
         values: the only values that some columns may hold, by position; text in lower case.
+        forms: of columns of numbers that are not plain, by position.
         counts: missing values of each column by its name, for the message.
         at_prediction: whether a model is applied; else one is trained, and the remedies differ.
     """
@@ -38,8 +42,10 @@ class Expectation:
     roles: Mapping[int, Role]
     missing: bool = False
     missing_label: bool = False
+    left_out: bool = False
     missing_values: Collection[str] = MISSING_VALUES
     values: Mapping[int, Collection[Value]] = field(default_factory=dict)
+    forms: Mapping[int, Form] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     at_prediction: bool = False
 
@@ -79,6 +85,15 @@ PREDICTION_REMEDIES: dict[str, Remedy] = {
 }
 
 
+@dataclass(frozen=True)
+class _Row:
+    """A row of text or of Parquet: where it stands, and its cells as text."""
+
+    place: str
+    cells: list[str]
+    is_first: bool = False
+
+
 def find_fault(source: Source, columns: Columns, expectation: Expectation) -> UserError | None:
     """The first fault of the file, or None where this reading finds none.
 
@@ -87,27 +102,28 @@ def find_fault(source: Source, columns: Columns, expectation: Expectation) -> Us
 
     Raises:
         UserError: a fault of encoding or of quotes.
-        OSError: the file cannot be read.
     """
-    rows = records(source, columns.dialect)
-    if columns.header:
-        next(rows, None)
+    rows = _parquet_rows(source, columns) if source.parquet else _text_rows(source, columns)
     judge = _Judge(columns, expectation)
-    found: tuple[Record, int, str] | None = None
+    found: tuple[_Row, int, str] | None = None
     count = 0
     for row in rows:
-        if len(row.cells) != len(columns.names):
-            return _ragged(source.name, row, columns)
+        if isinstance(row, UserError):
+            return row
         if found is None:
-            for position, cell in enumerate(row.cells):
-                fault = judge(cell, position)
-                if fault is not None:
-                    found, count = (row, position, fault), 1
-                    break
+            found = judge.first(row)
+            count = int(found is not None)
         else:
             _, position, fault = found
-            count += judge(row.cells[position], position) == fault
-    return _bad_cell(source.name, columns, expectation, *found, count) if found else None
+            count += not judge.leaves_out(row) and judge(row.cells[position], position) == fault
+    return _bad_cell(source, columns, expectation, *found, count) if found else None
+
+
+def fault(source: Source, columns: Columns, expectation: Expectation) -> UserError:
+    """The message for a file that is refused."""
+    return find_fault(source, columns, expectation) or UserError(
+        f"{source.name} holds a value that is missing or not finite. Mend or remove its row."
+    )
 
 
 def malformed(source: Source, columns: Columns, reason: str) -> UserError:
@@ -116,11 +132,13 @@ def malformed(source: Source, columns: Columns, reason: str) -> UserError:
     Python's reader takes a quotation mark within a cell that does not start with one for an
     ordinary character, polars does not: where nothing else is wrong, that is.
     """
-    fault = find_fault(source, columns, Expectation({}))
-    if fault is not None:
-        return fault
+    if source.parquet:
+        return UserError(f"{source.name} is a damaged Parquet file ({reason}). Write it again.")
+    found = find_fault(source, columns, Expectation({}))
+    if found is not None:
+        return found
     quote = (columns.dialect.quote_character or '"').encode()
-    with source.path.open("rb") as file:
+    with readable(source.path), source.path.open("rb") as file:
         for line, content in enumerate(file, start=1):
             if content.count(quote) % 2:
                 return UserError(
@@ -131,36 +149,77 @@ def malformed(source: Source, columns: Columns, reason: str) -> UserError:
     return UserError(f"{source.name} is no valid CSV: {reason}. Mend its quotation marks.")
 
 
+def _text_rows(source: Source, columns: Columns) -> Iterator[_Row | UserError]:
+    """The rows, or the first one that has another number of cells than the columns."""
+    skip = columns.lines_before_rows
+    for record in records(source, columns.dialect, skip):
+        if len(record.cells) != len(columns.names):
+            too_wide = len(record.cells) > len(columns.names)
+            if too_wide or not is_blank(record):  # polars refuses separators beyond the columns
+                yield _ragged(source.name, record, columns)
+        elif not is_blank(record):
+            yield _Row(f"line {record.line}", record.cells, record.line == skip + 1)
+
+
+def _parquet_rows(source: Source, columns: Columns) -> Iterator[_Row]:
+    frame = pl.scan_parquet(source.path, glob=False)
+    row = 0
+    for batch in frame.collect_batches(chunk_size=4_096, maintain_order=True):
+        for cells in batch.iter_rows():
+            row += 1
+            yield _Row(f"row {row}", ["" if cell is None else _as_text(cell) for cell in cells])
+
+
+def _as_text(cell: object) -> str:
+    return str(cell).lower() if isinstance(cell, bool) else str(cell)
+
+
 class _Judge:
+    """Says what is wrong with a cell."""
+
     def __init__(self, columns: Columns, expectation: Expectation) -> None:
-        self.decimal = columns.dialect.decimal
+        self.signs = columns.dialect.signs
         self.expectation = expectation
         self.missing = {spelling.lower() for spelling in expectation.missing_values}
-        # A number may stand for a missing value: -999 is also -999.0.
-        self.missing_numbers = {
-            value for spelling in self.missing if (value := number(spelling)) is not None
-        }
+        self.missing_numbers = set(missing_numbers(self.missing, self.signs))
+
+    def first(self, row: _Row) -> tuple[_Row, int, str] | None:
+        """The first faulty cell of a row, with its position and fault."""
+        if self.leaves_out(row):
+            return None
+        for position in sorted(self.expectation.roles):
+            fault = self(row.cells[position], position)
+            if fault is not None:
+                return row, position, fault
+        return None
+
+    def leaves_out(self, row: _Row) -> bool:
+        """Whether the row is left out, so that nothing in it matters."""
+        return self.expectation.left_out and any(
+            self.is_missing(row.cells[position]) for position in self.expectation.roles
+        )
+
+    def is_missing(self, cell: str) -> bool:
+        if is_missing(cell, self.missing):
+            return True
+        return bool(self.missing_numbers) and number(cell, self.signs) in self.missing_numbers
 
     def __call__(self, cell: str, position: int) -> str | None:
-        expectation = self.expectation
-        role = expectation.roles.get(position, "ignored")
-        if role == "ignored":
-            return None
-        value = number(cell, self.decimal) if role == "number" else None
-        if is_missing(cell, self.missing) or (value is not None and value in self.missing_numbers):
+        expectation, role = self.expectation, self.expectation.roles[position]
+        if self.is_missing(cell):
             if role == "label":
                 return None if expectation.missing_label else MISSING_LABEL
             return None if expectation.missing else MISSING_FEATURE
         if position in expectation.values:
             known = expectation.values[position]
             text = cell if role == "label" else cell.lower()
-            found = text in known or number(cell, self.decimal) in known
-            return None if found else UNKNOWN
+            return None if text in known or number(cell, self.signs) in known else UNKNOWN
+        if role != "number":
+            return None
+        value = number(cell, self.signs, expectation.forms.get(position, "plain"))
         if value is not None:
             return TOO_LARGE if abs(value) >= FLOAT32_OVERFLOW else None
-        if role == "number":
-            return INFINITE if cell.lower().lstrip("+-") in {"inf", "infinity"} else TEXT
-        return None
+        return INFINITE if cell.lower().lstrip("+-") in {"inf", "infinity"} else TEXT
 
 
 def _ragged(source: str, row: Record, columns: Columns) -> UserError:
@@ -168,59 +227,42 @@ def _ragged(source: str, row: Record, columns: Columns) -> UserError:
     than = "the header" if columns.header else "the first row"
     degree = "few" if len(row.cells) < expected else "many"
     separator = columns.dialect.separator
+    remedy = f"a {separator} within a cell needs quotation marks around the cell."
+    if is_blank(row):
+        remedy = "or remove it: it holds separators alone."
     return UserError(
         f"{source}, line {row.line}: too {degree} cells, {len(row.cells)} where {than} has "
-        f"{expected}. Mend the line; a {separator} within a cell needs quotation marks around the "
-        f"cell."
+        f"{expected}. Mend the line; {remedy}"
     )
 
 
 def _bad_cell(
-    source: str,
+    source: Source,
     columns: Columns,
     expectation: Expectation,
-    row: Record,
+    row: _Row,
     position: int,
     fault: str,
     count: int,
 ) -> UserError:
-    hint = ""
-    cell = row.cells[position]
-    if fault == TEXT and number(cell, "comma") is not None:
-        hint = "If the comma starts the fraction, set data.decimal=comma. "
-    elif fault == TEXT and not columns.header and row.line == columns.lines_before_rows + 1:
-        hint = "If this line is a header, set data.header=true. "
-    place = f"{source}, line {row.line}"
-    return bad_cell(place, columns.names[position], position, cell, fault, count, expectation, hint)
-
-
-def bad_cell(
-    place: str,
-    name: str,
-    position: int,
-    cell: str,
-    fault: str,
-    count: int,
-    expectation: Expectation,
-    hint: str = "",
-) -> UserError:
-    """The message for a cell.
-
-    Args:
-        place: the file and the line or row.
-        name: the column's.
-        count: cells with this fault in the column.
-        hint: a likelier remedy than those of the fault.
-    """
+    """The message for a cell, the first of so many with this fault in its column."""
+    cell, name, role = row.cells[position], columns.names[position], expectation.roles[position]
     remedies = PREDICTION_REMEDIES if expectation.at_prediction else TRAINING_REMEDIES
-    remedy = hint + remedies[fault](name)
+    remedy = remedies[fault](name)
+    if fault == TEXT and number(cell, columns.dialect.signs._replace(decimal="comma")) is not None:
+        remedy = f"If the comma starts the fraction, set data.decimal=comma. {remedy}"
+    elif fault == TEXT and row.is_first and not columns.header:
+        remedy = f"If this line is a header, set data.header=true. {remedy}"
+    elif fault == MISSING_FEATURE and cell and role == "text" and not expectation.at_prediction:
+        others = [s for s in expectation.missing_values if s.lower() != cell.lower()]
+        remedy += f" If it is a value of its own, set {setting('data.missing_values', others)}."
     if fault == UNKNOWN:
         fault += f" ({listed(list(expectation.values[position]))})"
     if fault == MISSING_FEATURE and len(expectation.counts) > 1:
         counts = ", ".join(f"{name!r} {count:,}" for name, count in expectation.counts.items())
         remedy = f"Missing values by column: {counts}. {remedy}"
     return UserError(
-        f"{place}, column {name!r}: {shown(cell)} {fault} "
+        f"{source.name}, {row.place}, column {name!r}: {shown(cell)} {fault} "
         f"({count} such {'cell' if count == 1 else 'cells'} in this column). {remedy}"
     )
 

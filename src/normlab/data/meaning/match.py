@@ -7,55 +7,77 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from normlab.data.columns import Columns, Header, numbered, read_header
-from normlab.data.detection import Format, detect
-from normlab.data.faults import Expectation, Role
-from normlab.data.numbers import listed
-from normlab.data.parquet import parquet_names
-from normlab.data.records import Dialect
+from normlab.data.file.columns import Columns
+from normlab.data.file.dialect import Format
+from normlab.data.file.faults import Expectation, Role
+from normlab.data.file.numbers import Signs, listed
+from normlab.data.file.outline import First, first_rows
+from normlab.data.file.source import Source
 from normlab.data.schema import Schema
-from normlab.data.source import Source
 from normlab.errors import UserError
 
 
-def matched_columns(
-    source: Source, schema: Schema, format: Format, labels: bool
-) -> tuple[Columns, list[int]]:
-    """The file's outline, and the position of each feature.
+@dataclass(frozen=True)
+class Matched:
+    """A file's outline.
+
+    Attributes:
+        positions: of each feature.
+        notices: what a user should know of.
+    """
+
+    columns: Columns
+    positions: list[int]
+    notices: list[str]
+
+
+def matched(source: Source, schema: Schema, format: Format, labels: bool) -> Matched:
+    """The columns that the schema names.
+
+    Where nothing else is said the file is as the training file was: with a header or without, and
+    with its signs within numbers unless it proves others.
 
     Raises:
         UserError: a column is absent, or columns without names are not those of training.
     """
-    if source.parquet:
-        header, has_header, dialect = Header(parquet_names(source)), True, Dialect()
-    else:
-        if format.header == "auto" and schema.file_columns == numbered(len(schema.file_columns)):
-            format = replace(format, header=False)  # as in training: there are no names to find
-        detected = detect(source, format, [*schema.features, *([schema.target] * labels)])
-        header, has_header, dialect = (
-            read_header(source, detected),
-            detected.header,
-            detected.dialect,
-        )
-    names, lines = header.names, header.lines_before_rows
-    positions = (
-        _by_name(names, schema, labels, source.name)
-        if has_header
-        else _by_position(names, schema, labels, source.name)
-    )
-    sources = [positions[name] for name in schema.features]
-    target = positions[schema.target] if labels else None
-    return Columns(names, target, tuple(sorted(sources)), {}, dialect, has_header, lines), sources
+    notices = []
+    if format.header == "auto" and not source.parquet:
+        format = replace(format, header=bool(schema.header))
+        if not schema.header:
+            notices.append(
+                f"{source.name}: columns are taken by position, as in the training file, which had "
+                f"no header."
+            )
+    known = Signs(schema.decimal, schema.thousands)
+    wanted = [*schema.features, *([schema.target] * labels)]
+    first = first_rows(source, format, wanted, known)
+    names = first.header.names
+    by_name = first.has_header and bool(schema.header or source.parquet)
+    find = _by_name if by_name else _by_position
+    places = find(first, schema, labels, source.name)
+    positions = [places[name] for name in schema.features]
+    target = places[schema.target] if labels else None
+    lines = first.header.lines_before_rows
+    inputs = tuple(sorted(positions))
+    columns = Columns(names, target, inputs, {}, first.dialect, first.has_header, lines)
+    return Matched(columns, positions, [*notices, *first.notices])
 
 
-def _by_name(names: Sequence[str], schema: Schema, labels: bool, source: str) -> dict[str, int]:
+def _by_name(first: First, schema: Schema, labels: bool, source: str) -> dict[str, int]:
+    names = first.header.names
     found = {name: position for position, name in enumerate(names)}
     needed = [*schema.features, *([schema.target] if labels else [])]
     absent = [name for name in needed if name not in found]
     if not absent:
         return found
+    if len(absent) == len(needed) and len(names) >= len(schema.features):
+        raise UserError(
+            f"{source}, line 1: {listed(names, 4)} is no header with the names that the model "
+            f"needs: {listed(needed)}. Put these above the rows; or, if this line is a row and the "
+            f"columns are those of the training file in their order, set data.header=false."
+        )
     spare = [name for name in names if name not in schema.file_columns]
     lower = {name.lower(): name for name in spare}
     renamed = []
@@ -71,9 +93,9 @@ def _by_name(names: Sequence[str], schema: Schema, labels: bool, source: str) ->
     )
 
 
-def _by_position(names: Sequence[str], schema: Schema, labels: bool, source: str) -> dict[str, int]:
+def _by_position(first: First, schema: Schema, labels: bool, source: str) -> dict[str, int]:
     """Columns in the order of the training file, whose label may be absent where it is no input."""
-    expected = schema.file_columns
+    names, expected = first.header.names, schema.file_columns
     if len(names) == len(expected):
         return {name: position for position, name in enumerate(expected)}
     unlabelled = [name for name in expected if name != schema.target]
@@ -88,23 +110,28 @@ def _by_position(names: Sequence[str], schema: Schema, labels: bool, source: str
     )
 
 
-def expectation_of(schema: Schema, columns: Columns, sources: Sequence[int]) -> Expectation:
+def expectation_of(schema: Schema, found: Matched) -> Expectation:
     """What the columns may hold, for the message about a cell that they may not."""
     roles: dict[int, Role] = {}
-    values = {}
-    for position, column in zip(sources, schema.columns, strict=True):
+    values, forms = {}, {}
+    for position, column in zip(found.positions, schema.columns, strict=True):
         roles[position] = "number" if column.type == "numeric" else "text"
+        if column.type == "numeric":
+            forms[position] = column.form
         if column.type == "boolean":
             values[position] = column.categories
-    if columns.target is not None:
-        roles[columns.target] = "label"
-        values[columns.target] = [value for group in schema.label_values for value in group]
+    target = found.columns.target
+    if target is not None:
+        roles[target] = "label"
+        values[target] = [value for group in schema.label_values for value in group]
     return Expectation(
         roles,
         missing=schema.missing != "error",
         missing_label=schema.missing == "drop",
+        left_out=schema.missing == "drop",
         missing_values=schema.missing_values,
         values=values,
+        forms=forms,
         at_prediction=True,
     )
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from normlab.data.numbers import listed, number, values_of
+from normlab.data.file.numbers import PLAIN_SIGNS, Signs, as_number, listed, number, values_of
 from normlab.data.schema import Value
 from normlab.errors import UserError
 from normlab.quoting import setting
@@ -20,11 +18,10 @@ Values = tuple[Value, ...]
 
 
 def label_groups(
-    column: pl.Series,
-    source: str,
-    target: str,
+    spellings: Sequence[str],
+    place: str,
     positive: Value | Sequence[Value] | None = None,
-    decimal: str = "point",
+    signs: Signs = PLAIN_SIGNS,
 ) -> tuple[Values, Values]:
     """The values of class 0 and of class 1.
 
@@ -32,18 +29,15 @@ def label_groups(
     before ">50K", "No" before "Yes"); of two values the larger is class 1.
 
     Args:
-        column: strings (n,) without missing values.
-        source: the file's name, for messages.
-        target: the column's.
+        spellings: the texts that the column holds.
+        place: the file and the column, for messages.
         positive: the value or the values of class 1, where all others are class 0.
 
     Raises:
         UserError: the column holds one value, or more than two and `positive` does not say which
             of them are class 1.
     """
-    spellings = column.unique(maintain_order=True).to_list()
-    values = list(dict.fromkeys(values_of(spellings, decimal)))
-    place = f"{source}, column {target!r}"
+    values = _sorted(set(values_of(spellings, signs)))
     if len(values) < 2:
         raise UserError(
             f"{place}: the label holds one value ({listed(values)}), and a binary classifier "
@@ -58,18 +52,17 @@ def label_groups(
                 f"needs two. Say which of them are class 1, against the rest, for example "
                 f"{setting('data.positive', [values[0]])}, or choose another data.target."
             )
-        # Both are numbers or both are text, which the type of the list cannot say.
-        negative, larger = sorted(values)  # pyright: ignore[reportArgumentType]
+        negative, larger = values
         return (negative,), (larger,)
     wanted = [positive] if isinstance(positive, (str, int, float)) else list(positive)
     chosen = [_meant(value, values, place) for value in wanted]
-    rest = tuple(value for value in _sorted(values) if value not in chosen)
+    rest = tuple(value for value in values if value not in chosen)
     if not rest:
         raise UserError(
             f"{place}: data.positive holds all values of the label ({listed(values)}), so none is "
             f"left for class 0. Name fewer."
         )
-    return rest, tuple(_sorted(dict.fromkeys(chosen)))
+    return rest, tuple(_sorted(set(chosen)))
 
 
 def class_names(groups: tuple[Values, Values]) -> tuple[Value, Value]:
@@ -82,24 +75,14 @@ def class_names(groups: tuple[Values, Values]) -> tuple[Value, Value]:
     )
 
 
-def label_codes(
-    column: pl.Series, groups: tuple[Values, Values], decimal: str = "point"
-) -> NDArray[np.float32]:
-    """0 or 1 (n,) by the group that holds the value; nan where none does, or it is missing."""
-    spellings = column.unique().drop_nulls().to_list()
-    numeric = not any(isinstance(value, str) for group in groups for value in group)
-
-    def value(spelling: str) -> Value:
-        (meant,) = values_of([spelling], decimal) if numeric else (spelling,)
-        return meant
-
-    negatives, positives = (
-        [spelling for spelling in spellings if value(spelling) in group] for group in groups
-    )
-    codes = column.is_in(positives).cast(pl.Float32)
-    if column.null_count() or len(negatives) + len(positives) < len(spellings):
-        codes = codes.set(~column.is_in([*negatives, *positives]).fill_null(False), None)
-    return codes.fill_null(float("nan")).to_numpy(writable=True)
+def label_code(text: pl.Expr, groups: tuple[Values, Values], signs: Signs) -> pl.Expr:
+    """float32: 0 or 1 by the group that holds the value, infinite where none does; or null."""
+    if any(isinstance(value, str) for group in groups for value in group):
+        value, known = text, [list(map(str, group)) for group in groups]
+    else:
+        value, known = as_number(text, signs), [list(map(float, group)) for group in groups]
+    code = pl.when(value.is_in(known[1])).then(1.0).when(value.is_in(known[0])).then(0.0)
+    return pl.when(text.is_not_null()).then(code.otherwise(float("inf"))).cast(pl.Float32)
 
 
 def _meant(wanted: Value, values: Sequence[Value], place: str) -> Value:
@@ -117,5 +100,6 @@ def _meant(wanted: Value, values: Sequence[Value], place: str) -> Value:
     )
 
 
-def _sorted(values: Sequence[Value] | dict[Value, None]) -> list[Value]:
-    return sorted(values)  # pyright: ignore[reportArgumentType]
+def _sorted(values: set[Value]) -> list[Value]:
+    # All are numbers or all are text, which the type of the set cannot say.
+    return sorted(values)  # pyright: ignore[reportArgumentType, reportCallIssue]

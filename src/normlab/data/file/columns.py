@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from normlab.data.detection import Detected
-from normlab.data.numbers import listed, number
-from normlab.data.records import Dialect, records
+from normlab.data.file.dialect import Detected
+from normlab.data.file.numbers import listed, number
+from normlab.data.file.records import Dialect, is_blank, records
+from normlab.data.file.source import Source
 from normlab.data.schema import MISSING_VALUES, ColumnType, MissingPolicy, Value
-from normlab.data.source import Source
 from normlab.errors import UserError
 
 
@@ -38,7 +38,7 @@ class Selection:
     positive: Value | Sequence[Value] | None = None
     missing: MissingPolicy = "error"
     missing_values: Sequence[str] = MISSING_VALUES
-    integer_categories: int = 10
+    integer_categories: int = 0
 
     def names(self) -> list[str | int]:
         """All columns that are named."""
@@ -56,7 +56,8 @@ class Columns:
         types: of the input columns whose type is given, by position.
         dialect: how cells are written.
         header: whether the first record holds the names.
-        lines_before_rows: lines to skip to reach the first row: blank ones and the header's.
+        lines_before_rows: lines to skip to reach the first row: those before the table, blank
+            ones and the header's.
     """
 
     names: tuple[str, ...]
@@ -66,6 +67,11 @@ class Columns:
     dialect: Dialect
     header: bool
     lines_before_rows: int
+
+    @property
+    def needed(self) -> list[int]:
+        """Positions of the inputs and the target, ascending."""
+        return sorted({*self.inputs, *(() if self.target is None else (self.target,))})
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -87,7 +93,8 @@ def read_header(source: Source, detected: Detected) -> Header:
     Raises:
         UserError: no rows, or two columns of one name.
     """
-    first_records = list(islice(records(source, detected.dialect), 1 + detected.header))
+    rows = (row for row in records(source, detected.dialect, detected.skip) if not is_blank(row))
+    first_records = list(islice(rows, 1 + detected.header))
     if not first_records:
         raise UserError(f"{source.name} is empty. It needs one row for each example.")
     if len(first_records) < 1 + detected.header:
@@ -116,18 +123,27 @@ def choose_columns(
     selection: Selection,
     header: bool,
     source: str,
+    spaced: bool = False,
 ) -> tuple[int | None, tuple[int, ...], dict[int, ColumnType]]:
     """The target's position, the input columns' positions, and the types that are given.
+
+    Args:
+        spaced: whether the first line holds spaces, for a file of one column.
 
     Raises:
         UserError: a column that is not there or is given two roles, or no input column.
     """
     find = _Finder(names, header, source)
     if len(names) == 1 and target is not None:
+        remedy = "check that, or add a column."
+        if spaced:
+            remedy = (
+                "here they seem to be separated by spaces. Put commas there, for example: "
+                "sed -E 's/^ +//; s/ +/,/g' FILE > NEW.csv"
+            )
         raise UserError(
             f"{source} has the one column {names[0]!r} and no feature besides the target. Cells "
-            f"are separated by commas, semicolons, tabs or pipes (data.separator): check that, or "
-            f"add a column."
+            f"are separated by commas, semicolons, tabs or pipes (data.separator): {remedy}"
         )
     at = None if target is None else find(target, "data.target")
     dropped = {find(name, "data.drop") for name in selection.drop}

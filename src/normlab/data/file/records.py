@@ -11,26 +11,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
-from normlab.data.source import Source
+from normlab.data.file.numbers import WHITESPACE, Decimal, Signs, Thousands
+from normlab.data.file.source import Source, readable
 from normlab.errors import UserError
 
 Separator = Literal["comma", "semicolon", "tab", "pipe"]
 Quote = Literal["double", "single", "none"]
-Decimal = Literal["point", "comma"]
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-WHITESPACE = " \t\r\n\v\f"  # around cells: what Python and polars call so differs beyond these
 SEPARATORS: dict[Separator, str] = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 QUOTES: dict[Quote, str | None] = {"double": '"', "single": "'", "none": None}
+LONGEST_CELL = 2**31 - 1  # characters, as in polars; Python's own limit is 131,072
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the cells of a file are written: separator and quote by their names, as in settings."""
+    """How the cells of a file are written, by the names that settings give the signs."""
 
     separator: Separator = "comma"
     quote: Quote = "double"
     decimal: Decimal = "point"
+    thousands: Thousands = "none"
 
     @property
     def separator_character(self) -> str:
@@ -39,6 +40,10 @@ class Dialect:
     @property
     def quote_character(self) -> str | None:
         return QUOTES[self.quote]
+
+    @property
+    def signs(self) -> Signs:
+        return Signs(self.decimal, self.thousands)
 
 
 @dataclass(frozen=True)
@@ -54,16 +59,23 @@ class Record:
     cells: list[str]
 
 
-def records(source: Source, dialect: Dialect) -> Iterator[Record]:
-    """Every record but the empty ones: blank lines, and rows of empty cells as spreadsheets leave.
+def records(source: Source, dialect: Dialect, skip: int = 0) -> Iterator[Record]:
+    """Every record but blank lines.
+
+    Rows of empty cells, as spreadsheets leave, are among them: `is_blank`.
+
+    Args:
+        skip: lines before the table.
 
     Raises:
-        UserError: the file is not UTF-8 text, or a line breaks the rules of CSV.
-        OSError: the file cannot be read.
+        UserError: the file cannot be read, is not UTF-8 text, or a line breaks the rules of CSV.
     """
-    with source.path.open("rb") as file:
-        reader = csv_reader(_lines(file, source.name), dialect)
-        line = 1
+    with readable(source.path), source.path.open("rb") as file:
+        lines = _lines(file, source.name)
+        for _ in range(skip):
+            next(lines, None)
+        reader = csv_reader(lines, dialect)
+        line = skip + 1
         while True:
             try:
                 cells = next(reader)
@@ -71,14 +83,19 @@ def records(source: Source, dialect: Dialect) -> Iterator[Record]:
                 return
             except csv.Error as error:
                 raise UserError(f"{source.name}, line {line}: {_malformed(error)}") from error
-            cells = [cell.strip(WHITESPACE) for cell in cells]
-            if any(cells):
-                yield Record(line, cells)
-            line = reader.line_num + 1
+            if cells:
+                yield Record(line, [cell.strip(WHITESPACE) for cell in cells])
+            line = skip + reader.line_num + 1
+
+
+def is_blank(record: Record) -> bool:
+    """Whether a record holds empty cells alone: it is no row."""
+    return not any(record.cells)
 
 
 def csv_reader(lines: Iterator[str], dialect: Dialect, strict: bool = True) -> Any:
     """Python's reader of this dialect."""
+    csv.field_size_limit(LONGEST_CELL)
     quoting = csv.QUOTE_NONE if dialect.quote == "none" else csv.QUOTE_MINIMAL
     return csv.reader(
         lines,
@@ -87,19 +104,6 @@ def csv_reader(lines: Iterator[str], dialect: Dialect, strict: bool = True) -> A
         quoting=quoting,
         strict=strict,
     )
-
-
-def ragged(source: Source, dialect: Dialect, n_columns: int) -> bool:
-    """Whether some row has too few cells, which polars fills up silently, or is no CSV at all."""
-    with source.path.open("rb") as file:
-        reader = csv_reader(_lines(file, source.name), dialect)
-        try:
-            return any(
-                0 < len(cells) < n_columns and any(cell.strip(WHITESPACE) for cell in cells)
-                for cells in reader
-            )
-        except csv.Error:
-            return True
 
 
 def _lines(file: BinaryIO, source: str) -> Iterator[str]:
