@@ -98,6 +98,8 @@ def _predict(options: argparse.Namespace) -> None:
         else:
             write_table(iter(predictions), path, kind, dialect, quoted)
     note(_summary(predictions, predictor.schema, options))
+    for message in predictions.comparison.messages():
+        note(message)
 
 
 def _summary(predictions: Predictions, schema: Schema, options: argparse.Namespace) -> str:

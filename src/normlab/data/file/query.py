@@ -23,6 +23,7 @@ from normlab.data.file.cells import (
 from normlab.data.file.columns import Columns
 from normlab.data.file.faults import Expectation, fault, find_fault, malformed
 from normlab.data.file.numbers import WHITESPACE
+from normlab.data.file.progress import bar, watched
 from normlab.data.file.source import Source, holds
 
 
@@ -41,14 +42,17 @@ class Cells:
         spellings: Collection[str],
         typed: Collection[int],
         kept: Collection[int] = (),
+        task: str | None = None,
     ) -> None:
         """Args:
         spellings: of a missing value.
         typed: positions of the columns to be float64 where that costs less, or, of Parquet,
             where they are numbers there.
         kept: positions of the columns to carry along as they stand, named `RAW` and the position.
+        task: what a bar calls the reading on a terminal; None for no bar.
         """
         self.source, self.columns, self.spellings, self.kept = source, columns, spellings, kept
+        self._task = task
         self._is_checked = False
         self._read_as(typed)
 
@@ -71,7 +75,12 @@ class Cells:
 
     def query(self, then: Then) -> pl.DataFrame:
         """What a query makes of the cells; `then` looks at `numbers` for what they are."""
-        return self._retried(lambda: then(self.lazy).collect(engine="streaming"))
+
+        def run() -> pl.DataFrame:
+            with bar(self._task, self.source, self.columns) as see:
+                return then(watched(self.lazy, see)).collect(engine="streaming")
+
+        return self._retried(run)
 
     def _retried(self, run: Callable[[], pl.DataFrame]) -> pl.DataFrame:
         try:
@@ -92,6 +101,13 @@ class Cells:
 
         A text where a number was expected changes `numbers` between two batches.
         """
+        with bar(self._task, self.source, self.columns) as see:
+            for frame in self._batches(then, n_rows):
+                yield frame
+                if see is not None:
+                    see(frame.height)
+
+    def _batches(self, then: Then, n_rows: int) -> Iterator[pl.DataFrame]:
         done = 0  # rows of a text file that are read already
         while True:
             rest = self.lazy.filter(pl.col(ROW) >= done) if done else self.lazy

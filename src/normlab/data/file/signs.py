@@ -57,20 +57,21 @@ def signs_of(
         UserError: the file leaves open which sign is which.
     """
     columns = _columns(rows)
-    notices = []
+    notices: list[str] = []
     if decimal == "auto":
         decimal = _OTHER.get(thousands) or _decimal(columns, separator, thousands, known, source)
         if separator == "comma" and thousands == "auto" and known is None:
             notices = _notice_of_points(columns, source)
     if thousands == "auto":
-        thousands = next(
-            (t for t in _THOUSANDS if t != decimal and _marks(columns, decimal, t)), "none"
-        )
-        if thousands != "none":
-            notices.append(
-                f"{source}: the {thousands} within numbers is read as a thousands sign "
-                f"(data.thousands={thousands})."
-            )
+        found: list[Thousands] = [
+            t for t in _THOUSANDS if t != decimal and _marks(columns, decimal, t)
+        ]
+        notices += [
+            f"{source}: the {sign} within numbers is read as a thousands sign "
+            f"(data.thousands={sign})."
+            for sign in found[:1]
+        ]
+        return Signs(decimal, found[0] if found else "none"), notices
     return Signs(decimal, thousands), notices
 
 

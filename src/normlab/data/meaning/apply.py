@@ -110,7 +110,7 @@ def read_for(
             as_numbers = {p: c for p, c in as_numbers.items() if p in kept}
         else:
             as_numbers = {}
-        cells = Cells(source, columns, schema.missing_values, typed, kept)
+        cells = Cells(source, columns, schema.missing_values, typed, kept, "reading")
         has_nul, quoted = (False, True) if source.parquet else holds(source.path, b"\0", b'"')
         if has_nul:
             cells.refuse_nul()

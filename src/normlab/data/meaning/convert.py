@@ -64,7 +64,8 @@ def convert(
         UserError: the file cannot be trained on.
     """
     about = outline(source, target, format, selection)
-    cells = cells_of(source, about, selection)
+    task = None if isinstance(store, Memory) else "converting"
+    cells = cells_of(source, about, selection, task)
     if isinstance(store, Memory):
         cells.collect()
     reading = Reading(cells, about, selection)
@@ -73,15 +74,17 @@ def convert(
     return table
 
 
-def cells_of(source: Source, about: Outline, selection: Selection) -> Cells:
-    """All cells that are asked for."""
+def cells_of(
+    source: Source, about: Outline, selection: Selection, task: str | None = None
+) -> Cells:
+    """All cells that are asked for; `task` as of `Cells`."""
     columns = about.columns
     if source.parquet:
         typed = set(columns.inputs)
         typed -= {p for p, kind in columns.types.items() if kind == "categorical"}
     else:
         typed = guess_typed(about.first.sample, columns)
-    return Cells(source, columns, selection.missing_values, typed)
+    return Cells(source, columns, selection.missing_values, typed, task=task)
 
 
 class Reading:
@@ -89,7 +92,7 @@ class Reading:
 
     Attributes:
         counts: missing values of each column that has any, the label's included, by its name.
-        survey: of the rows that are kept.
+        survey: of the rows that are kept; `all_rows` is of all.
 
     Raises:
         UserError: a column without any value, or rows of another length.
@@ -101,7 +104,7 @@ class Reading:
         names = self.columns.names
         self.keep: Then = _all
         self.survey = survey(cells, guess(about, selection))
-        self.n_rows = self.survey.n_rows
+        self.n_rows, self.all_rows = self.survey.n_rows, self.survey
         if not self.n_rows:
             raise UserError(f"{self.source.name} has no rows. It needs one for each example.")
         self.counts = {names[p]: f.missing for p, f in self.survey.facts.items() if f.missing}
@@ -178,7 +181,8 @@ class Reading:
                 f"{place}: the label holds about {facts.n_unique:,} different values, and a binary "
                 f"classifier needs two. Choose another data.target."
             )
-        if self.survey.n_rows < self.n_rows and len(facts.values) == 1:
+        all_values = self.all_rows.facts[at].values or ()
+        if len(facts.values) == 1 < len(all_values):
             raise UserError(
                 f"{place}: without the rows that have a missing value the label holds one value. "
                 f"Set data.missing=impute or leave columns out (data.drop)."
