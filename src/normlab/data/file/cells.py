@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import product
 
 import polars as pl
 from polars.exceptions import PanicException  # seen for a file that ends in a single quote
@@ -26,6 +27,7 @@ from normlab.data.file.source import Source
 from normlab.errors import UserError
 from normlab.quoting import setting
 
+MOST_CASES = 256
 READ_CELLS = 2**23  # of a Parquet file decoded at once: 64 MB of float64
 ROW = "row"  # name of the column with a text row's place in the file, blank rows counted
 LAST = "last"  # name of the column that says whether the row's last cell is absent or blank
@@ -91,20 +93,21 @@ def text_cells(
         row_index_name=ROW,
         glob=False,
     )
+    texts = [n for n in names if int(n) not in typed]
+    raw = [pl.col(str(p)).alias(f"{RAW}{p}") for p in kept]
+    lazy = lazy.with_columns(*raw, pl.col(names[-1]).is_null().alias(LAST))
+    lazy = lazy.with_columns(_stripped(n) for n in texts)
     # Of a typed column null is blank: no spelling of a missing value is one to polars.
-    blank = [
-        pl.col(n).is_null() if int(n) in typed else _stripped(n).fill_null("") == "" for n in names
-    ]
+    blank = [pl.col(n).fill_null("") == "" if n in texts else pl.col(n).is_null() for n in names]
     signs = columns.dialect.signs
-    return lazy.filter(~pl.all_horizontal(blank)).select(
-        ROW,
-        *(pl.col(str(p)).alias(f"{RAW}{p}") for p in kept),
-        *(
-            known_number(str(p), spellings) if p in typed else known_text(str(p), spellings, signs)
-            for p in columns.needed
-        ),
-        pl.col(names[-1]).is_null().alias(LAST),
+    cells = (
+        known_number(str(p), spellings)
+        if p in typed
+        else known_text(pl.col(str(p)), spellings, signs).alias(str(p))
+        for p in columns.needed
     )
+    raw_names = [f"{RAW}{p}" for p in kept]
+    return lazy.filter(~pl.all_horizontal(blank)).select(ROW, *raw_names, *cells, LAST)
 
 
 def typed_cells(
@@ -141,7 +144,9 @@ def typed_cells(
     lazy = lazy.select(*raw, *(cells for cells in plain.values() if cells is not None))
     numbers = {p for p in columns.needed if p not in as_text and _is_number(types[p])}
     return lazy.with_columns(
-        known_number(str(p), spellings) if p in numbers else known_text(str(p), spellings)
+        known_number(str(p), spellings)
+        if p in numbers
+        else known_text(_stripped(str(p)), spellings).alias(str(p))
         for p in columns.needed
     )
 
@@ -154,14 +159,34 @@ def known_number(name: str, spellings: Collection[str]) -> pl.Expr:
     return pl.when(~value.is_in(missing)).then(value).alias(name) if missing else value
 
 
-def known_text(name: str, spellings: Collection[str], signs: Signs = PLAIN_SIGNS) -> pl.Expr:
-    """Text without the spaces around it, null where a value is missing."""
-    text = _stripped(name)
-    missing = text.str.to_lowercase().is_in(["", *(s.lower() for s in spellings)])
+def known_text(text: pl.Expr, spellings: Collection[str], signs: Signs = PLAIN_SIGNS) -> pl.Expr:
+    """Text that is stripped of the spaces around it, null where a value is missing."""
+    cases = _in_any_case(spellings)
+    if cases is None:
+        missing = text.str.to_lowercase().is_in(["", *(s.lower() for s in spellings)])
+    else:
+        missing = text.is_in(["", *cases])
     numbers = missing_numbers(spellings, signs)
     if numbers:
         missing |= as_number(text, signs).is_in(numbers).fill_null(False)
-    return pl.when(~missing).then(text).alias(name)
+    return pl.when(~missing).then(text)
+
+
+def _in_any_case(spellings: Collection[str]) -> list[str] | None:
+    """The spellings in any case of their letters; None where these would be too many.
+
+    To look a text up among these takes half of the time that its lower case takes.
+    """
+    n_cases = sum(2 ** sum(map(str.isalpha, spelling)) for spelling in spellings)
+    if n_cases > MOST_CASES or not all(map(str.isascii, spellings)):
+        return None
+    return sorted(
+        {
+            "".join(letters)
+            for spelling in spellings
+            for letters in product(*({c.lower(), c.upper()} for c in spelling))
+        }
+    )
 
 
 def _stripped(name: str) -> pl.Expr:

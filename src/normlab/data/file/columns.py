@@ -106,7 +106,10 @@ def read_header(source: Source, detected: Detected) -> Header:
     names = numbered(len(cells))
     unnamed: tuple[int, ...] = ()
     if detected.header:
-        names = tuple(cell or name for cell, name in zip(cells, names, strict=True))
+        names = tuple(
+            cell or (f"unnamed {name}" if name in cells else name)
+            for cell, name in zip(cells, names, strict=True)
+        )
         unnamed = tuple(i for i, cell in enumerate(cells) if not cell)
         _refuse_duplicates(names, first_records[0].line, source.name)
     return Header(names, unnamed, first_records[-1].line - 1)
