@@ -24,7 +24,7 @@ from normlab.data import load
 from normlab.data.file.columns import Selection
 from normlab.data.file.dialect import Format
 from normlab.data.load import read_table
-from normlab.data.meaning import convert, npy, store
+from normlab.data.meaning import npy, store, survey
 from normlab.data.meaning.cache import cached_table
 from normlab.data.table import Table
 from normlab.errors import UserError
@@ -35,8 +35,8 @@ N_ROWS = 2_000
 @pytest.fixture(autouse=True)
 def _several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small files come in many batches too, as large ones do."""
-    monkeypatch.setattr(convert, "BATCH_CELLS", 1)
-    monkeypatch.setattr(convert, "FEWEST_ROWS", 100)
+    monkeypatch.setattr(survey, "BATCH_CELLS", 1)
+    monkeypatch.setattr(survey, "FEWEST_ROWS", 100)
     monkeypatch.setattr("normlab.data.file.cells.READ_CELLS", 1_000)
 
 
@@ -240,8 +240,33 @@ def test_settings_and_files_have_tables_of_their_own(tmp_path: Path) -> None:
     assert sum(folder.is_dir() for folder in cache_dir.iterdir()) == 4
 
 
+def test_the_cache_has_a_limit(tmp_path: Path) -> None:
+    """Of four tables of 2.4 kB and a manifest each, those used least lately go."""
+    cache_dir = tmp_path / "cache"
+    paths = [small(tmp_path / f"{name}.csv") for name in "abcd"]
+    for path in paths[:3]:
+        cached_table(path, "y", cache_dir=cache_dir)
+    for i, name in enumerate("abc"):
+        os.utime(*cache_dir.glob(f"{name}.csv-*/manifest.json"), (i, i))
+    used = cached_table(paths[0], "y", cache_dir=cache_dir)  # which makes b the oldest
+    size = sum(file.stat().st_size for file in cache_dir.glob("a.csv-*/*"))
+    cached_table(paths[3], "y", cache_dir=cache_dir, max_gb=2.5 * size / 1e9)
+    kept = sorted(f.name[0] for f in cache_dir.iterdir() if f.is_dir())
+    assert kept == ["a", "d"]
+    assert used.rows.sum() == read_table(paths[0], "y").rows.sum()
+    cached_table(paths[1], "y", cache_dir=cache_dir, max_gb=1e-9)
+    assert [f.name[0] for f in cache_dir.iterdir() if f.is_dir()] == ["b"]  # the newest stays
+    np.testing.assert_array_equal(used.rows, read_table(paths[0], "y").rows)
+
+
 def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-4])
+
+
+def without(manifest: Path, key: str) -> None:
+    content = json.loads(manifest.read_text())
+    del content[key]
+    manifest.write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize(
@@ -253,6 +278,8 @@ def cut(file: Path) -> None:
         lambda folder: (folder / "rows.npy").unlink(),
         lambda folder: (folder / "manifest.json").write_text("[]"),
         lambda folder: (folder / "manifest.json").write_text('{"version": 0}'),
+        lambda folder: without(folder / "manifest.json", "schema"),
+        lambda folder: without(folder / "manifest.json", "messages"),
     ],
 )
 def test_a_damaged_table_is_made_anew(

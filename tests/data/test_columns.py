@@ -126,8 +126,8 @@ def test_what_the_user_cannot_mean(read: Read, selection: dict, message: str) ->
 
 
 def test_too_many_categories(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("normlab.data.meaning.types.MOST_CATEGORIES", 9)
-    with pytest.raises(UserError, match=r"'x': 10 different values or more.*data\.drop=\[x\]"):
+    monkeypatch.setattr("normlab.data.meaning.facts.MOST_CATEGORIES", 9)
+    with pytest.raises(UserError, match=r"'x': more than .* different values.*data\.drop=\[x\]"):
         read({"x": list("abcdefghij"), "z": [0] * 10})
 
 

@@ -22,7 +22,7 @@ from normlab.data.file.columns import Selection
 from normlab.data.file.dialect import Format
 from normlab.data.file.records import Separator
 from normlab.data.load import read_table
-from normlab.data.meaning import convert
+from normlab.data.meaning import survey
 from normlab.data.meaning.apply import read_for
 from normlab.data.meaning.cache import cached_table
 from normlab.data.meaning.frames import rows_of
@@ -38,8 +38,8 @@ GAPS = ["", "NA", "?", "nan", "  "]
 
 @pytest.fixture(autouse=True)
 def _several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convert, "BATCH_CELLS", 1)
-    monkeypatch.setattr(convert, "FEWEST_ROWS", 7)
+    monkeypatch.setattr(survey, "BATCH_CELLS", 1)
+    monkeypatch.setattr(survey, "FEWEST_ROWS", 7)
     monkeypatch.setattr(cells, "READ_CELLS", 20)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from normlab.data.file.columns import Selection
 from normlab.data.file.numbers import Signs, values_of
 from normlab.data.file.outline import Outline
-from normlab.data.meaning.survey import Facts
+from normlab.data.meaning.facts import Facts
 from normlab.data.schema import Value
 
 TARGET_NAMES = (

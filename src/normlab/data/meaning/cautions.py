@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from normlab.data.meaning.survey import Facts
+from normlab.data.meaning.facts import Facts
 from normlab.data.meaning.types import MANY_VALUES
 from normlab.data.moments import Moments
 from normlab.data.schema import Column, Schema
@@ -119,9 +119,9 @@ def _coarse(facts: Facts, column: Column) -> str | None:
     The criterion is the largest rounding error against the column's standard deviation, rather
     than float32's step at that size: whole numbers below 2^24 have a step but no error.
     """
-    if column.type != "numeric" or facts.std is None or facts.low is None or facts.high is None:
+    if column.type != "numeric" or facts.low is None or facts.high is None:
         return None
-    if not 0 < facts.std * TOLERATED_ROUNDING < facts.rounding:
+    if facts.low == facts.high or not 0 < facts.std * TOLERATED_ROUNDING < facts.rounding:
         return None
     largest = np.float32(max(abs(facts.low), abs(facts.high)))
     return (
@@ -168,15 +168,14 @@ def _zeros(facts: Facts, column: Column) -> str | None:
 
     The gap has to be wider than the other values' own standard deviation.
     """
-    if column.type != "numeric" or facts.zeros is None:
+    if column.type != "numeric" or facts.low != 0 or not 0 < facts.zeros < facts.known / 2:
         return None
-    n_zeros, least, std = facts.zeros
     is_scale = facts.values is not None and len(facts.values) <= SCALE
-    if is_scale or n_zeros >= facts.known / 2 or not 0 < std < least:
+    if is_scale or not 0 < facts.above.variance**0.5 < facts.least:
         return None
     return (
-        f"{n_zeros:,} values are 0 and all others are {least:.4g} or more: a missing value may "
-        f"be written so. If it is, leave those cells blank and set data.missing=impute."
+        f"{facts.zeros:,} values are 0 and all others are {facts.least:.4g} or more: a missing "
+        f"value may be written so. If it is, leave those cells blank and set data.missing=impute."
     )
 
 

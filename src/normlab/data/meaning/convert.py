@@ -22,18 +22,16 @@ from normlab.data.file.query import Cells
 from normlab.data.file.source import Source
 from normlab.data.meaning.cautions import cautions, sample_of
 from normlab.data.meaning.encode import encoded
+from normlab.data.meaning.facts import MOST_CATEGORIES
 from normlab.data.meaning.guess import guess
 from normlab.data.meaning.notices import dressed_names, notices
 from normlab.data.meaning.store import Disk, Memory, Part
-from normlab.data.meaning.survey import survey
+from normlab.data.meaning.survey import batch_rows, survey
 from normlab.data.meaning.target import Values, class_names, label_code, label_groups
 from normlab.data.meaning.types import NotNumeric, column_of
 from normlab.data.schema import Column, Schema
 from normlab.errors import UserError
 from normlab.quoting import setting
-
-BATCH_CELLS = 2**20  # numbers at once
-FEWEST_ROWS = 1_024  # in a batch
 
 
 @dataclass(frozen=True)
@@ -178,8 +176,8 @@ class Reading:
         facts = self.survey.facts[at]
         if facts.values is None:
             raise UserError(
-                f"{place}: the label holds about {facts.n_unique:,} different values, and a binary "
-                f"classifier needs two. Choose another data.target."
+                f"{place}: the label holds more than {MOST_CATEGORIES:,} different values, and a "
+                f"binary classifier needs two. Choose another data.target."
             )
         all_values = self.all_rows.facts[at].values or ()
         if len(facts.values) == 1 < len(all_values):
@@ -208,12 +206,11 @@ class Reading:
 
     def _parts(self, inputs: Mapping[int, Column], groups: tuple[Values, Values]) -> Iterator[Part]:
         """Encoded rows and labels."""
-        n_rows = max(FEWEST_ROWS, BATCH_CELLS // len(self.columns.names))
 
         def then(lazy: pl.LazyFrame) -> pl.LazyFrame:
             return self.keep(lazy).select(self.encoded(inputs, groups))
 
-        for frame in self.cells.batches(then, n_rows):
+        for frame in self.cells.batches(then, batch_rows(self.cells)):
             yield frame[:, :-1].to_numpy(order="c"), frame.to_series(-1).to_numpy()
 
     def encoded(

@@ -21,14 +21,12 @@ class Guess:
     Attributes:
         is_text: whether its values are texts; else numbers.
         form: how the numbers are written.
-        n_values: different values in the first rows.
         given: the type that the user names.
         most_integers: so many different whole numbers at most are categories.
     """
 
     is_text: bool
     form: Form = "plain"
-    n_values: int = 0
     given: ColumnType | None = None
     most_integers: int = 0
 
@@ -39,14 +37,14 @@ def guess(outline: Outline, selection: Selection) -> dict[int, Guess]:
     guesses = {}
     for position in columns.needed:
         cells = outline.cells_of(position, selection.missing_values)
-        n_values, given = len(set(cells)), columns.types.get(position)
+        given = columns.types.get(position)
         if position == columns.target or given == "categorical":
-            guesses[position] = Guess(True, n_values=n_values, given="categorical")
+            guesses[position] = Guess(True, given="categorical")
             continue
         form = form_of(cells, columns.dialect.signs)
         is_text = form is None and given != "numeric"
         most = selection.integer_categories if given is None else 0
-        guesses[position] = Guess(is_text, form or "plain", n_values, given, most)
+        guesses[position] = Guess(is_text, form or "plain", given, most)
     return guesses
 
 

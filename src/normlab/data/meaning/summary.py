@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from normlab.data.meaning.survey import Facts
+from normlab.data.meaning.facts import Facts
 from normlab.data.schema import Column, Value
 
 MOST_SHOWN = 4  # values of a category
@@ -47,7 +47,7 @@ def summarize(name: str, column: Column | None, facts: Facts, encoded: pl.Series
     known = encoded.drop_nulls()
     if column.type == "numeric":
         median = known.median()
-        figures = (facts.low, median, facts.high, facts.mean, facts.std)
+        figures = (facts.low, median, facts.high, facts.moments.mean, facts.std)
         numbers = tuple(float("nan") if f is None else float(f) for f in figures)  # type: ignore[arg-type]
         return Summary(name, column.type, facts.missing, numbers)  # type: ignore[arg-type]
     counts = known.value_counts(sort=True)

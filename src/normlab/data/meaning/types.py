@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from normlab.data.file.columns import Selection
+from normlab.data.meaning.facts import MOST_CATEGORIES, Facts
 from normlab.data.meaning.guess import Guess
-from normlab.data.meaning.survey import MOST_CATEGORIES, Facts
 from normlab.data.schema import Column
 from normlab.errors import UserError
 from normlab.quoting import setting
@@ -41,11 +41,10 @@ def column_of(name: str, facts: Facts, guess: Guess, selection: Selection, sourc
         raise NotNumeric(name)
     missing = facts.missing > 0 and selection.missing == "impute"
     if guess.is_text:
-        if facts.values is None or len(facts.values) > MOST_CATEGORIES:
-            n_values = len(facts.values or ()) or facts.n_unique or 0
+        if facts.values is None:
             raise UserError(
-                f"{place}: {n_values:,} different values or more, and a categorical column "
-                f"may have {MOST_CATEGORIES:,}. If it is a name or an id, leave it out: {remedy}."
+                f"{place}: more than {MOST_CATEGORIES:,} different values, and a categorical "
+                f"column may have no more. If it is a name or an id, leave it out: {remedy}."
             )
         pair = _boolean(facts.values) if guess.given is None else None
         if pair is not None:

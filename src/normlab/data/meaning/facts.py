@@ -1,0 +1,176 @@
+"""What one column of a file shows, gathered batch by batch in float64: no rows are held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from normlab.data.file.faults import FLOAT32_OVERFLOW
+from normlab.data.moments import Moments
+
+MOST_CATEGORIES = 50_000
+FEW = 100  # different whole numbers, of which all are remembered
+REMEMBERED = 2**18  # values in which repetitions are sought
+PROBE = 1_000  # rows that show at once that values repeat
+HALF_STEP = 2.0**-24  # the largest rounding error of float32, relative to the value
+# Rounding below this share of a batch's standard deviation is not worth measuring: it stays below
+# a thousandth of the whole column's, unless that is a hundred times narrower than the batch.
+NEGLIGIBLE = 1e-5
+NONE = Moments(0, 0.0, 0.0)
+
+
+def figures(value: pl.Expr, is_number: bool) -> dict[str, pl.Expr]:
+    """What is asked of each batch of a column."""
+    if not is_number:
+        return {"missing": value.null_count()}
+    return {
+        "missing": value.null_count(),
+        "infinite": (value.abs() >= FLOAT32_OVERFLOW).sum(),
+        "whole": (value == value.floor()).all(),
+        "low": value.min(),
+        "high": value.max(),
+        "mean": value.mean(),
+        "variance": value.var(ddof=0),
+    }
+
+
+@dataclass
+class Facts:
+    """Of one column.
+
+    Attributes:
+        most_values: different whole numbers at most that are remembered in `values`.
+        n: rows.
+        missing: values that are.
+        texts: values that are no numbers.
+        infinite: numbers that float32 cannot hold.
+        whole: whether all numbers are whole.
+        low, high: of the numbers; None where there are none.
+        moments: mean and variance of the numbers.
+        rounding: the largest error that float32 makes, as far as it is noticeable.
+        zeros: numbers that are 0, as long as no number is below.
+        above: mean and variance of the numbers above 0, where some are 0; with `least` of them.
+    """
+
+    most_values: int = FEW
+    n: int = 0
+    missing: int = 0
+    texts: int = 0
+    infinite: int = 0
+    whole: bool = True
+    low: float | None = None
+    high: float | None = None
+    moments: Moments = NONE
+    rounding: float = 0.0
+    zeros: int = 0
+    least: float = float("inf")
+    above: Moments = NONE
+    _values: pl.Series | None = field(default_factory=lambda: pl.Series(dtype=pl.Null))
+    _remembered: pl.Series | None = field(default_factory=lambda: pl.Series(dtype=pl.Float64))
+    _share: int = 1  # a value is remembered if its hash is a multiple of this
+
+    @property
+    def known(self) -> int:
+        return self.n - self.missing
+
+    @property
+    def numbers(self) -> int:
+        return self.known - self.texts
+
+    @property
+    def holds_numbers(self) -> bool:
+        return self.numbers > 0 and not self.texts
+
+    @property
+    def std(self) -> float:
+        return self.moments.variance**0.5
+
+    @property
+    def values(self) -> list[Any] | None:
+        """All different values; None where they are too many, or numbers that are not whole."""
+        return None if self._values is None else self._values.to_list()
+
+    @property
+    def distinct(self) -> bool:
+        """Whether the column holds whole numbers of which none has come twice."""
+        return self._remembered is not None and self.whole and not self.missing
+
+    def see(self, series: pl.Series, row: Mapping[str, Any]) -> None:
+        """Takes note of a batch.
+
+        Args:
+            series: float64 or text, null where missing or no number.
+            row: its `figures`; and, where it was written as text, the `texts` that are no numbers.
+        """
+        texts = row.get("texts", 0)
+        n_known = len(series) - row["missing"]
+        self.n, self.texts = self.n + len(series), self.texts + texts
+        is_number = series.dtype == pl.Float64
+        self.missing += row["missing"] - (texts if is_number else 0)
+        if not n_known:
+            return
+        if not is_number:
+            self._remembered = None
+            self._note_values(series, MOST_CATEGORIES)
+            return
+        self.infinite += row["infinite"]
+        self.whole = self.whole and row["whole"]
+        if row["low"] == 0 and self.low is not None and self.low > 0:
+            self.above, self.least = self.moments, self.low
+        self.low = row["low"] if self.low is None else min(self.low, row["low"])
+        self.high = row["high"] if self.high is None else max(self.high, row["high"])
+        variance = row["variance"]
+        self.moments = self.moments.merged(Moments(n_known, row["mean"], variance))
+        if max(abs(row["low"]), abs(row["high"])) * HALF_STEP > NEGLIGIBLE * variance**0.5:
+            error = (series - series.cast(pl.Float32, strict=False).cast(pl.Float64)).abs().max()
+            self.rounding = max(self.rounding, float(error))  # type: ignore[arg-type]
+        self._note_zeros(series)
+        self._note_values(series, self.most_values)
+        self._note_repetitions(series)
+
+    def _note_values(self, series: pl.Series, most: int) -> None:
+        if self._values is None:
+            return
+        if not self.whole or series.head(PROBE).n_unique() > most:
+            self._values = None
+            return
+        new = series.unique().drop_nulls()
+        known = self._values.cast(series.dtype) if not len(self._values) else self._values
+        if len(known):
+            new = pl.concat([known, new]).unique()
+        self._values = new if len(new) <= most else None
+
+    def _note_repetitions(self, series: pl.Series) -> None:
+        """Exactly up to `REMEMBERED` values; of more, a share by their hash is remembered.
+
+        A value's copies have one hash: what repeats more often than once in a hundred thousand
+        rows is found out. (Gibbons 2001, distinct sampling.)
+        """
+        if self._remembered is None:
+            return
+        for part in (series.head(PROBE), series):
+            if not self.whole or self.missing or part.n_unique() < len(part):
+                self._remembered = None
+                return
+        known = pl.concat([self._remembered, self._hashed(series)])
+        repeats = known.n_unique() < len(known)
+        while len(known) > REMEMBERED:
+            self._share *= 2
+            known = self._hashed(known)
+        self._remembered = None if repeats else known
+
+    def _hashed(self, series: pl.Series) -> pl.Series:
+        return series if self._share == 1 else series.filter(series.hash() % self._share == 0)
+
+    def _note_zeros(self, series: pl.Series) -> None:
+        if self.low != 0:
+            return
+        above = series.filter(series > 0)
+        self.zeros += int((series == 0).sum())
+        if len(above):
+            self.least = min(self.least, float(above.min()))  # type: ignore[arg-type]
+            part = Moments(len(above), above.mean(), above.var(ddof=0))
+            self.above = self.above.merged(part)
