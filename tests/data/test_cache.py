@@ -247,7 +247,8 @@ def test_the_cache_has_a_limit(tmp_path: Path) -> None:
     for path in paths[:3]:
         cached_table(path, "y", cache_dir=cache_dir)
     for i, name in enumerate("abc"):
-        os.utime(*cache_dir.glob(f"{name}.csv-*/manifest.json"), (i, i))
+        for manifest in cache_dir.glob(f"{name}.csv-*/manifest.json"):
+            os.utime(manifest, (i, i))
     used = cached_table(paths[0], "y", cache_dir=cache_dir)  # which makes b the oldest
     size = sum(file.stat().st_size for file in cache_dir.glob("a.csv-*/*"))
     cached_table(paths[3], "y", cache_dir=cache_dir, max_gb=2.5 * size / 1e9)

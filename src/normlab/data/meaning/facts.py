@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from normlab.data.file.faults import FLOAT32_OVERFLOW
@@ -14,27 +14,12 @@ from normlab.data.moments import Moments
 MOST_CATEGORIES = 50_000
 FEW = 100  # different whole numbers, of which all are remembered
 REMEMBERED = 2**18  # values in which repetitions are sought
-PROBE = 1_000  # rows that show at once that values repeat
+PROBE = 1_000  # rows that show at once that values repeat, or are no whole numbers
 HALF_STEP = 2.0**-24  # the largest rounding error of float32, relative to the value
 # Rounding below this share of a batch's standard deviation is not worth measuring: it stays below
 # a thousandth of the whole column's, unless that is a hundred times narrower than the batch.
 NEGLIGIBLE = 1e-5
 NONE = Moments(0, 0.0, 0.0)
-
-
-def figures(value: pl.Expr, is_number: bool) -> dict[str, pl.Expr]:
-    """What is asked of each batch of a column."""
-    if not is_number:
-        return {"missing": value.null_count()}
-    return {
-        "missing": value.null_count(),
-        "infinite": (value.abs() >= FLOAT32_OVERFLOW).sum(),
-        "whole": (value == value.floor()).all(),
-        "low": value.min(),
-        "high": value.max(),
-        "mean": value.mean(),
-        "variance": value.var(ddof=0),
-    }
 
 
 @dataclass
@@ -98,38 +83,52 @@ class Facts:
         """Whether the column holds whole numbers of which none has come twice."""
         return self._remembered is not None and self.whole and not self.missing
 
-    def see(self, series: pl.Series, row: Mapping[str, Any]) -> None:
+    def see(self, series: pl.Series, texts: int) -> None:
         """Takes note of a batch.
 
         Args:
             series: float64 or text, null where missing or no number.
-            row: its `figures`; and, where it was written as text, the `texts` that are no numbers.
+            texts: values that are no numbers.
         """
-        texts = row.get("texts", 0)
-        n_known = len(series) - row["missing"]
-        self.n, self.texts = self.n + len(series), self.texts + texts
         is_number = series.dtype == pl.Float64
-        self.missing += row["missing"] - (texts if is_number else 0)
-        if not n_known:
+        self.n, self.texts = self.n + len(series), self.texts + texts
+        self.missing += series.null_count() - (texts if is_number else 0)
+        known = series.drop_nulls() if series.null_count() else series
+        if not len(known):
             return
-        if not is_number:
+        if is_number:
+            self._note_numbers(known)
+            self._note_values(known, self.most_values)
+            self._note_repetitions(known)
+        else:
             self._remembered = None
-            self._note_values(series, MOST_CATEGORIES)
-            return
-        self.infinite += row["infinite"]
-        self.whole = self.whole and row["whole"]
-        if row["low"] == 0 and self.low is not None and self.low > 0:
+            self._note_values(known, MOST_CATEGORIES)
+
+    @np.errstate(invalid="ignore", over="ignore")  # infinite numbers are refused elsewhere
+    def _note_numbers(self, series: pl.Series) -> None:
+        # NumPy's functions, since polars' would wait their turn where it is reading the file.
+        values = series.to_numpy()
+        low, high, variance = float(values.min()), float(values.max()), float(values.var())
+        largest = max(abs(low), abs(high))
+        if largest >= FLOAT32_OVERFLOW:
+            self.infinite += int((np.abs(values) >= FLOAT32_OVERFLOW).sum())
+        for part in (values[:PROBE], values):
+            self.whole = self.whole and bool((part == np.floor(part)).all())
+        if low == 0 and self.low is not None and self.low > 0:
             self.above, self.least = self.moments, self.low
-        self.low = row["low"] if self.low is None else min(self.low, row["low"])
-        self.high = row["high"] if self.high is None else max(self.high, row["high"])
-        variance = row["variance"]
-        self.moments = self.moments.merged(Moments(n_known, row["mean"], variance))
-        if max(abs(row["low"]), abs(row["high"])) * HALF_STEP > NEGLIGIBLE * variance**0.5:
-            error = (series - series.cast(pl.Float32, strict=False).cast(pl.Float64)).abs().max()
-            self.rounding = max(self.rounding, float(error))  # type: ignore[arg-type]
-        self._note_zeros(series)
-        self._note_values(series, self.most_values)
-        self._note_repetitions(series)
+        self.low = low if self.low is None else min(self.low, low)
+        self.high = high if self.high is None else max(self.high, high)
+        self.moments = self.moments.merged(Moments(len(values), float(values.mean()), variance))
+        if low < high and largest * HALF_STEP > NEGLIGIBLE * variance**0.5:
+            errors = np.abs(values - values.astype(np.float32))
+            self.rounding = max(self.rounding, float(errors.max()))
+        above = values[values > 0] if self.low == 0 else values[:0]
+        if self.low == 0:
+            self.zeros += len(values) - len(above)
+        if len(above):
+            self.least = min(self.least, float(above.min()))
+            part = Moments(len(above), float(above.mean()), float(above.var()))
+            self.above = self.above.merged(part)
 
     def _note_values(self, series: pl.Series, most: int) -> None:
         if self._values is None:
@@ -137,7 +136,7 @@ class Facts:
         if not self.whole or series.head(PROBE).n_unique() > most:
             self._values = None
             return
-        new = series.unique().drop_nulls()
+        new = series.unique()
         known = self._values.cast(series.dtype) if not len(self._values) else self._values
         if len(known):
             new = pl.concat([known, new]).unique()
@@ -164,13 +163,3 @@ class Facts:
 
     def _hashed(self, series: pl.Series) -> pl.Series:
         return series if self._share == 1 else series.filter(series.hash() % self._share == 0)
-
-    def _note_zeros(self, series: pl.Series) -> None:
-        if self.low != 0:
-            return
-        above = series.filter(series > 0)
-        self.zeros += int((series == 0).sum())
-        if len(above):
-            self.least = min(self.least, float(above.min()))  # type: ignore[arg-type]
-            part = Moments(len(above), above.mean(), above.var(ddof=0))
-            self.above = self.above.merged(part)

@@ -10,7 +10,7 @@ import polars as pl
 from normlab.data.file.cells import LAST, Then
 from normlab.data.file.numbers import Signs, as_number, spells_infinity
 from normlab.data.file.query import Cells
-from normlab.data.meaning.facts import FEW, Facts, figures
+from normlab.data.meaning.facts import FEW, Facts
 from normlab.data.meaning.guess import Guess
 
 BATCH_CELLS = 2**20  # numbers at once
@@ -54,11 +54,6 @@ def survey(cells: Cells, guesses: Mapping[int, Guess], then: Then = lambda lazy:
 def _surveyed(cells: Cells, guesses: Mapping[int, Guess], then: Then) -> Survey:
     signs = cells.columns.dialect.signs
     facts = {p: Facts(max(FEW, guess.most_integers)) for p, guess in guesses.items()}
-    asked: list[pl.Expr] = [
-        figure.alias(f"{p} {name}")
-        for p, guess in guesses.items()
-        for name, figure in figures(pl.col(str(p)), not guess.is_text).items()
-    ]
 
     def values(lazy: pl.LazyFrame) -> pl.LazyFrame:
         columns = [pl.col(name) for name in cells.control]
@@ -71,12 +66,10 @@ def _surveyed(cells: Cells, guesses: Mapping[int, Guess], then: Then) -> Survey:
         n_rows += frame.height
         if cells.control:
             cells.refuse_short_rows(frame[LAST])
-        texts = [pl.col(name).sum() for name in frame.columns if name.endswith(" texts")]
-        found = frame.select(*asked, *texts).row(0, named=True)
         for position, about in facts.items():
-            start = f"{position} "
-            row = {k.removeprefix(start): v for k, v in found.items() if k.startswith(start)}
-            about.see(frame[str(position)], row)
+            texts = f"{position} texts"
+            n_texts = int(frame[texts].sum()) if texts in frame.columns else 0
+            about.see(frame[str(position)], n_texts)
     return Survey(n_rows, facts, guesses)
 
 

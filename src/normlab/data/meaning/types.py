@@ -52,7 +52,7 @@ def column_of(name: str, facts: Facts, guess: Guess, selection: Selection, sourc
         return Column(name, "categorical", tuple(sorted(facts.values)), missing)
     assert facts.low is not None
     assert facts.high is not None
-    if guess.given is None and guess.form == "plain" and facts.whole:
+    if guess.given is None and guess.form == "plain" and facts.whole and not facts.infinite:
         if (facts.low, facts.high) == (0, 1):
             return Column(name, "boolean", (0, 1), missing)
         values = sorted(map(int, facts.values or ()))
