@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from normlab.data.file.faults import FLOAT32_OVERFLOW
 from normlab.data.moments import Moments
 
 MOST_CATEGORIES = 50_000
+NEAR = 4_096  # range of whole numbers that are counted one by one
 FEW = 100  # different whole numbers, of which all are remembered
 REMEMBERED = 2**18  # values in which repetitions are sought
 PROBE = 1_000  # rows that show at once that values repeat, or are no whole numbers
@@ -53,8 +55,9 @@ class Facts:
     zeros: int = 0
     least: float = float("inf")
     above: Moments = NONE
-    _values: pl.Series | None = field(default_factory=lambda: pl.Series(dtype=pl.Null))
-    _remembered: pl.Series | None = field(default_factory=lambda: pl.Series(dtype=pl.Float64))
+    _texts: pl.Series | None = field(default_factory=lambda: pl.Series(dtype=pl.String))
+    _values: NDArray[np.float64] | None = field(default_factory=lambda: np.empty(0))
+    _remembered: NDArray[np.float64] | None = field(default_factory=lambda: np.empty(0))
     _share: int = 1  # a value is remembered if its hash is a multiple of this
 
     @property
@@ -76,12 +79,14 @@ class Facts:
     @property
     def values(self) -> list[Any] | None:
         """All different values; None where they are too many, or numbers that are not whole."""
-        return None if self._values is None else self._values.to_list()
+        if self.moments.n:
+            return None if self._values is None else self._values.tolist()
+        return None if self._texts is None else self._texts.to_list()
 
     @property
     def distinct(self) -> bool:
         """Whether the column holds whole numbers of which none has come twice."""
-        return self._remembered is not None and self.whole and not self.missing
+        return bool(self.moments.n) and self._remembered is not None and not self.missing
 
     def see(self, series: pl.Series, texts: int) -> None:
         """Takes note of a batch.
@@ -97,17 +102,14 @@ class Facts:
         if not len(known):
             return
         if is_number:
-            self._note_numbers(known)
-            self._note_values(known, self.most_values)
-            self._note_repetitions(known)
-        else:
-            self._remembered = None
-            self._note_values(known, MOST_CATEGORIES)
+            # NumPy's functions: polars' would wait their turn where it is reading the file.
+            self._note_numbers(known.to_numpy())
+        elif self._texts is not None:
+            found = pl.concat([self._texts, known.unique()]).unique()
+            self._texts = found if len(found) <= MOST_CATEGORIES else None
 
     @np.errstate(invalid="ignore", over="ignore")  # infinite numbers are refused elsewhere
-    def _note_numbers(self, series: pl.Series) -> None:
-        # NumPy's functions, since polars' would wait their turn where it is reading the file.
-        values = series.to_numpy()
+    def _note_numbers(self, values: NDArray[np.float64]) -> None:
         low, high, variance = float(values.min()), float(values.max()), float(values.var())
         largest = max(abs(low), abs(high))
         if largest >= FLOAT32_OVERFLOW:
@@ -129,37 +131,53 @@ class Facts:
             self.least = min(self.least, float(above.min()))
             part = Moments(len(above), float(above.mean()), float(above.var()))
             self.above = self.above.merged(part)
+        if not self.whole or self.infinite:
+            self._values = self._remembered = None
+        if self._values is not None:
+            self._values = self._with(values, self._values)
+        if self._remembered is not None:
+            self._remembered = self._without_repetition(values, self._remembered)
 
-    def _note_values(self, series: pl.Series, most: int) -> None:
-        if self._values is None:
-            return
-        if not self.whole or series.head(PROBE).n_unique() > most:
-            self._values = None
-            return
-        new = series.unique()
-        known = self._values.cast(series.dtype) if not len(self._values) else self._values
-        if len(known):
-            new = pl.concat([known, new]).unique()
-        self._values = new if len(new) <= most else None
+    def _with(
+        self, values: NDArray[np.float64], known: NDArray[np.float64]
+    ) -> NDArray[np.float64] | None:
+        """The known values and these; None where they are too many."""
+        for part in (values[:PROBE], values):
+            known = np.union1d(known, _unique(part))
+            if len(known) > self.most_values:
+                return None
+        return known
 
-    def _note_repetitions(self, series: pl.Series) -> None:
-        """Exactly up to `REMEMBERED` values; of more, a share by their hash is remembered.
+    def _without_repetition(
+        self, values: NDArray[np.float64], known: NDArray[np.float64]
+    ) -> NDArray[np.float64] | None:
+        """The remembered values and these; None where one comes twice.
 
-        A value's copies have one hash: what repeats more often than once in a hundred thousand
-        rows is found out. (Gibbons 2001, distinct sampling.)
+        Exactly up to `REMEMBERED` values; of more, a share by their hash is remembered. A value's
+        copies have one hash: what repeats more often than once in a hundred thousand rows is found
+        out. (Gibbons 2001, distinct sampling.)
         """
-        if self._remembered is None:
-            return
-        for part in (series.head(PROBE), series):
-            if not self.whole or self.missing or part.n_unique() < len(part):
-                self._remembered = None
-                return
-        known = pl.concat([self._remembered, self._hashed(series)])
-        repeats = known.n_unique() < len(known)
+        if self.missing or len(_unique(values[:PROBE])) < len(values[:PROBE]):
+            return None
+        if len(_unique(values)) < len(values):
+            return None
+        known = np.concatenate([known, self._hashed(values)])
+        if len(np.unique(known)) < len(known):
+            return None
         while len(known) > REMEMBERED:
             self._share *= 2
             known = self._hashed(known)
-        self._remembered = None if repeats else known
+        return known
 
-    def _hashed(self, series: pl.Series) -> pl.Series:
-        return series if self._share == 1 else series.filter(series.hash() % self._share == 0)
+    def _hashed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The values whose hash (Fibonacci's, of the upper bits) belongs to the share."""
+        mixed = (values.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
+        return values[mixed % np.uint64(self._share) == 0]
+
+
+def _unique(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The different whole numbers, in order."""
+    low, high = values.min(), values.max()
+    if high - low < NEAR:  # to count is faster than to sort
+        return np.flatnonzero(np.bincount((values - low).astype(np.intp))) + low
+    return np.unique(values)
