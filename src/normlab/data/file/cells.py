@@ -123,14 +123,13 @@ def typed_cells(
     Numbers, dates and times (as days since 1970) are float64, all else is text.
 
     Args:
+        lazy: the columns that are needed and kept, named by their position.
         as_text: positions of the columns that are text whatever their type is.
 
     Raises:
         UserError: a column is of neither kind.
     """
-    types = list(lazy.collect_schema().values())
-    read = sorted({*columns.needed, *kept})
-    lazy = lazy.select(pl.nth(position).alias(str(position)) for position in read)
+    types = {int(name): kind for name, kind in lazy.collect_schema().items()}
     plain = {p: _plain(str(p), types[p], p in as_text) for p in columns.needed}
     for position, cells in plain.items():
         if cells is None:
@@ -143,11 +142,15 @@ def typed_cells(
     raw = [pl.col(str(p)).alias(f"{RAW}{p}") for p in kept]
     lazy = lazy.select(*raw, *(cells for cells in plain.values() if cells is not None))
     numbers = {p for p in columns.needed if p not in as_text and _is_number(types[p])}
+    done: set[int] = set()
+    if not missing_numbers(spellings):  # then the text of a whole number never means a missing one
+        done = {p for p in columns.needed if p in as_text and types[p].is_integer()}
     return lazy.with_columns(
         known_number(str(p), spellings)
         if p in numbers
         else known_text(_stripped(str(p)), spellings).alias(str(p))
         for p in columns.needed
+        if p not in done
     )
 
 
@@ -216,18 +219,14 @@ def _plain(name: str, kind: pl.DataType, as_text: bool) -> pl.Expr | None:
     return pl.when(is_whole).then(whole.cast(pl.String)).otherwise(cells.cast(pl.String))
 
 
-def batches(
-    source: Source, lazy: pl.LazyFrame, n_rows: int, n_columns: int, then: Then
-) -> Iterator[pl.DataFrame]:
-    """What `then` makes of the cells, in order, about so many rows at a time.
+def parquet_batches(raw: pl.LazyFrame, n_rows: int, then: Then) -> Iterator[pl.DataFrame]:
+    """What `then` makes of the columns of a Parquet file, in order, so many rows at a time.
 
-    Of Parquet not by `collect_batches`: it decodes whole row groups, the next ones in advance, and
-    a row group of a million rows is common.
+    Not by `collect_batches`: it decodes whole row groups, the next ones in advance, and a row
+    group of a million rows is common.
     """
-    if not source.parquet:
-        yield from then(lazy).collect_batches(chunk_size=n_rows, maintain_order=True)
-        return
-    n_total = lazy.select(pl.len()).collect().item()
-    at_once = n_rows * max(1, READ_CELLS // (n_rows * n_columns))
+    n_total = raw.select(pl.len()).collect().item()
+    at_once = n_rows * max(1, READ_CELLS // (n_rows * len(raw.collect_schema())))
     for start in range(0, n_total, at_once):
-        yield from then(lazy.slice(start, at_once)).collect().iter_slices(n_rows)
+        for part in raw.slice(start, at_once).collect().iter_slices(n_rows):
+            yield then(part.lazy()).collect()

@@ -137,7 +137,7 @@ def choose_columns(
         UserError: a column that is not there or is given two roles, or no input column.
     """
     find = _Finder(names, header, source)
-    if len(names) == 1 and target is not None:
+    if len(names) == 1 and (target is not None or spaced):
         remedy = "check that, or add a column."
         if spaced:
             remedy = (

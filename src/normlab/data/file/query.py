@@ -16,7 +16,7 @@ from normlab.data.file.cells import (
     ROW,
     Then,
     Unreadable,
-    batches,
+    parquet_batches,
     text_cells,
     typed_cells,
 )
@@ -53,25 +53,34 @@ class Cells:
         """
         self.source, self.columns, self.spellings, self.kept = source, columns, spellings, kept
         self._task = task
+        self._raw: pl.LazyFrame | None = None  # of Parquet: the columns as they stand
+        if source.parquet:
+            read = sorted({*columns.needed, *kept})
+            scan = pl.scan_parquet(source.path, glob=False)
+            self._raw = scan.select(pl.nth(position).alias(str(position)) for position in read)
         self._is_checked = False
         self._read_as(typed)
 
     def _read_as(self, typed: Collection[int]) -> None:
         source, columns = self.source, self.columns
-        if source.parquet:
+        if self._raw is not None:
             as_text = set(columns.needed).difference(typed)
-            lazy = pl.scan_parquet(source.path, glob=False)
-            lazy = typed_cells(lazy, columns, self.spellings, as_text, source.name, self.kept)
-            types = lazy.collect_schema()
+
+            def cells(raw: pl.LazyFrame) -> pl.LazyFrame:
+                return typed_cells(raw, columns, self.spellings, as_text, source.name, self.kept)
+
+            self._cells = cells
+            self.lazy = cells(self._raw)
+            types = self.lazy.collect_schema()
             self.numbers = frozenset(p for p in columns.needed if types[str(p)] == pl.Float64)
         else:
-            lazy = text_cells(source, columns, self.spellings, typed, self.kept)
+            self.lazy = text_cells(source, columns, self.spellings, typed, self.kept)
             self.numbers = frozenset(typed)
-        self.lazy = lazy
 
     def collect(self) -> None:
         """Reads all cells into memory, once for all queries."""
         self.lazy = self._retried(lambda: self.lazy.collect()).lazy()
+        self._raw = None
 
     def query(self, then: Then) -> pl.DataFrame:
         """What a query makes of the cells; `then` looks at `numbers` for what they are."""
@@ -110,10 +119,14 @@ class Cells:
     def _batches(self, then: Then, n_rows: int) -> Iterator[pl.DataFrame]:
         done = 0  # rows of a text file that are read already
         while True:
-            rest = self.lazy.filter(pl.col(ROW) >= done) if done else self.lazy
-            n_columns = len({*self.columns.needed, *self.kept})
             try:
-                for frame in batches(self.source, rest, n_rows, n_columns, then):
+                if self._raw is not None:
+                    yield from parquet_batches(
+                        self._raw, n_rows, lambda raw: then(self._cells(raw))
+                    )
+                    return
+                rest = self.lazy.filter(pl.col(ROW) >= done) if done else self.lazy
+                for frame in then(rest).collect_batches(chunk_size=n_rows, maintain_order=True):
                     if ROW in frame.columns and frame.height:
                         done = frame[ROW][-1] + 1
                     yield frame

@@ -32,7 +32,8 @@ def rows_of(schema: Schema, table: Any) -> NDArray[np.float32]:
     columns = Columns(schema.features, None, positions, {}, Dialect(), True, 0)
     as_text = {p for p in positions if is_text(schema.columns[p])}
     try:
-        lazy = typed_cells(frame.lazy(), columns, schema.missing_values, as_text, "the table")
+        lazy = frame.lazy().select(pl.nth(p).alias(str(p)) for p in positions)
+        lazy = typed_cells(lazy, columns, schema.missing_values, as_text, "the table")
     except UserError as error:
         raise ValueError(str(error)) from error
     types = lazy.collect_schema()

@@ -13,7 +13,7 @@ from normlab.data.file.query import Cells
 from normlab.data.meaning.facts import FEW, Facts
 from normlab.data.meaning.guess import Guess
 
-BATCH_CELLS = 2**20  # numbers at once
+BATCH_CELLS = 2**19  # numbers at once: 4 MB
 FEWEST_ROWS = 1_024  # in a batch
 
 
@@ -81,7 +81,7 @@ def batch_rows(cells: Cells) -> int:
 def _value(position: int, guess: Guess, is_number: bool, signs: Signs) -> list[pl.Expr]:
     """A column's values, and which of its cells are texts that are no numbers."""
     name, cells = str(position), pl.col(str(position))
-    if is_number:
+    if is_number or (guess.is_text and guess.given):
         return [cells]
     value = as_number(cells, signs, guess.form)
     is_text = cells.is_not_null() & value.is_null()
