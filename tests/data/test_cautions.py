@@ -48,7 +48,7 @@ def warnings(tmp_path: Path, caplog: pytest.LogCaptureFixture):
         (["same"] * N, "holds one value, 'same', in every row"),
         (LABEL * 2.5 + RANDOM.random(N), "predicts the label by itself (AUROC"),
         (-LABEL * 2.5 + RANDOM.random(N), "predicts the label by itself (AUROC"),
-        (LABEL, "predicts the label by itself (rows that its categories explain: 1)"),
+        (LABEL, "predicts the label by itself (AUROC of the column alone: 1)"),
         (["paid" if y else "open" for y in LABEL], "predicts the label by itself"),
     ],
 )

@@ -39,7 +39,7 @@ def read(tmp_path: Path) -> Read:
     [
         ([1.5, 2, 3], Column("x")),
         ([1, 2, 3], Column("x")),  # whole numbers are numbers, however few
-        ([0, 1], Column("x", "boolean", (0, 1))),
+        ([0, 1], Column("x")),
         ([1, 2], Column("x")),
         ([7], Column("x")),  # constant
         (["no", "yes"], Column("x", "boolean", ("no", "yes"))),

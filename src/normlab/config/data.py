@@ -65,7 +65,7 @@ class CsvSettings(DataSettings):
     numeric: list[Key] = Field(description="columns that are numbers, however few they are")
     integer_categories: int = Field(
         ge=0,
-        description="a column of at most so many whole numbers is categorical; 0: by name alone",
+        description="a column of at most so many whole numbers is categorical; 0: never",
     )
     max_categories: int = Field(
         ge=1, description="places for a column's most frequent categories; the rarer share one"

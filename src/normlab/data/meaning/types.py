@@ -1,8 +1,8 @@
 """What type a column is: the user's word, or else what its cells show.
 
 Whole numbers are numbers, however few they are, so that columns of one kind have one type; they
-are categories where `data.integer_categories` or `data.categorical` says so. 0 and 1 alone are a
-boolean, and so is a pair of texts that answers a question.
+are categories, or 0 and 1 a boolean, where `data.integer_categories` or `data.categorical` says
+so. A pair of texts that answers a question is a boolean.
 """
 
 from __future__ import annotations
@@ -52,12 +52,11 @@ def column_of(name: str, facts: Facts, guess: Guess, selection: Selection, sourc
         return Column(name, "categorical", tuple(sorted(facts.values)), missing)
     assert facts.low is not None
     assert facts.high is not None
-    if guess.given is None and guess.form == "plain" and facts.whole and not facts.infinite:
-        if (facts.low, facts.high) == (0, 1):
+    values = sorted(map(int, facts.values or ())) if guess.form == "plain" else []
+    if 1 < len(values) <= guess.most_integers:
+        if values == [0, 1]:
             return Column(name, "boolean", (0, 1), missing)
-        values = sorted(map(int, facts.values or ()))
-        few = 1 < len(values) <= guess.most_integers
-        if few and facts.n >= ROWS_PER_INTEGER * len(values):
+        if facts.n >= ROWS_PER_INTEGER * len(values):
             return Column(name, "categorical", tuple(values), missing)
     return Column(
         name, missing=missing, form=guess.form, low=float(facts.low), high=float(facts.high)
