@@ -309,6 +309,8 @@ def test_messages_that_name_the_cause(read: Read, tmp_path: Path) -> None:
             read(text)
     table = read("a,b,y\n1,2.5,0\n1e400,,1\n3,4.5,1\n", missing="drop")
     assert table.rows.tolist() == [[1, 2.5], [3, 4.5]]
+    with pytest.raises(UserError, match=r"line 4, column 'a': '1e400' is too large.*\(1 such"):
+        read("a,b,y\n1,2.5,0\n1e400,,1\n1e400,4.5,1\n2,2,0\n", missing="drop")
     schema = read("a,b,y\n1.5,u,0\n2.5,v,1\n").schema
     with pytest.raises(ValueError, match=r"list of rows, each of 2 values.*\[\[\.\.\.\]\]"):
         rows_of(schema, [1.5, "u"])

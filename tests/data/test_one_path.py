@@ -155,7 +155,17 @@ def test_one_table_or_one_refusal(
                 assert_same_in_memory(read, file)
     else:
         assert disk == read
+        assert not (file.is_sound and is_readable(file, selection)), read
     shutil.rmtree(folder)
+
+
+def is_readable(file: File, selection: Selection) -> bool:
+    """Whether a sound file can be trained on under the policy for missing values."""
+    missing = np.isnan(file.rows)
+    if missing.all(0).any():
+        return False
+    kept = file.labels[~missing.any(1)] if selection.missing == "drop" else file.labels
+    return len(set(kept)) == 2 and not (selection.missing == "error" and missing.any())
 
 
 def assert_one(read: Table, disk: Table, path: Path, format: Format) -> None:
