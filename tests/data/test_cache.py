@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from normlab.data import load
+from normlab.data.file import progress
 from normlab.data.file.columns import Selection
 from normlab.data.file.dialect import Format
 from normlab.data.load import read_table
@@ -298,6 +300,21 @@ def test_a_damaged_table_is_made_anew(
     caplog.clear()
     assert_same(cached_table(path, "y", cache_dir=cache_dir), read)
     assert "converting" not in caplog.text
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_bar_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    path = written(tmp_path / "t.csv", columns(), kind)
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    for stream, is_shown in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        cached_table(path, "y", cache_dir=tmp_path / f"cache {is_shown}")
+        assert (f"converting {path.name}" in stream.getvalue()) == is_shown
 
 
 def test_a_changed_file_is_converted_again(tmp_path: Path) -> None:

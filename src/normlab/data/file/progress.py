@@ -41,18 +41,6 @@ def bar(task: str | None, source: Source, columns: Columns) -> Iterator[See | No
         yield shown.update
 
 
-def watched(lazy: pl.LazyFrame, see: See | None) -> pl.LazyFrame:
-    """The query, with its rows told of."""
-    if see is None:
-        return lazy
-
-    def told(frame: pl.DataFrame) -> pl.DataFrame:
-        see(frame.height)
-        return frame
-
-    return lazy.map_batches(told, streamable=True, validate_output_schema=False)
-
-
 def _about_rows(source: Source, columns: Columns) -> int | None:
     """The number of rows, of a text file by the length of its first lines."""
     if source.parquet:

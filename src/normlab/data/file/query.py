@@ -23,7 +23,7 @@ from normlab.data.file.cells import (
 from normlab.data.file.columns import Columns
 from normlab.data.file.faults import Expectation, fault, find_fault, malformed
 from normlab.data.file.numbers import WHITESPACE
-from normlab.data.file.progress import bar, watched
+from normlab.data.file.progress import bar
 from normlab.data.file.source import Source, holds
 
 
@@ -84,12 +84,7 @@ class Cells:
 
     def query(self, then: Then) -> pl.DataFrame:
         """What a query makes of the cells; `then` looks at `numbers` for what they are."""
-
-        def run() -> pl.DataFrame:
-            with bar(self._task, self.source, self.columns) as see:
-                return then(watched(self.lazy, see)).collect(engine="streaming")
-
-        return self._retried(run)
+        return self._retried(lambda: then(self.lazy).collect(engine="streaming"))
 
     def _retried(self, run: Callable[[], pl.DataFrame]) -> pl.DataFrame:
         try:

@@ -14,8 +14,8 @@ from normlab.data.file.outline import Outline, outline
 from normlab.data.file.source import Source, opened
 from normlab.data.meaning.candidates import Candidate, candidates, likely_target, plain_values
 from normlab.data.meaning.cautions import SCALE, cautions, is_useless, sample_step
-from normlab.data.meaning.convert import Reading, cells_of
 from normlab.data.meaning.notices import dressed_names, notices
+from normlab.data.meaning.reading import Reading, cells_of
 from normlab.data.meaning.summary import Summary, summarize
 from normlab.data.meaning.target import Values, class_names
 from normlab.data.meaning.types import MANY_VALUES
