@@ -20,8 +20,8 @@ import polars as pl
 import torch
 
 from benchmarks.rounds import Comparison, in_turns, ratio, wall_seconds
+from normlab.data.file.writing import Kind, write_table
 from normlab.data.schema import Schema
-from normlab.data.writing import Kind, write_table
 from normlab.inference.predict import Predictor
 from normlab.inference.predictions import Predictions
 from normlab.model.network import Network

@@ -72,14 +72,14 @@ def polars_seconds(path: Path, cache: Path) -> dict[str, float]:
 
 def disk_seconds(path: Path, cache: Path) -> dict[str, float]:
     """From the cache, which is made where it is not there."""
-    from normlab.data.cache import cached_table
+    from normlab.data.meaning.cache import cached_table
 
     return program_seconds(lambda: cached_table(path, "y", cache_dir=cache), epochs=3)
 
 
 def memory_seconds(path: Path, cache: Path) -> dict[str, float]:
     """Read into memory."""
-    from normlab.data.readers import read_table
+    from normlab.data.read import read_table
 
     return program_seconds(lambda: read_table(path, "y"), epochs=1)
 

@@ -44,7 +44,7 @@ def test_help_imports_nothing_heavy_and_a_report_no_torch() -> None:
         "heavy = {'numpy', 'scipy', 'matplotlib', 'polars', 'torch', 'lightning', 'hydra'}\n"
         "normlab.cli._parser().format_help()\n"
         "assert not heavy & sys.modules.keys()\n"
-        "import normlab.insight.report, normlab.data.examples, normlab.data.writing\n"
+        "import normlab.insight.report, normlab.data.examples, normlab.data.file.writing\n"
         "assert not {'torch', 'lightning', 'hydra', 'matplotlib.pyplot'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,8 +8,8 @@ import pytest
 
 from normlab.config import Settings
 from normlab.config.data import CsvSettings
-from normlab.data.columns import Selection
-from normlab.data.detection import Format
+from normlab.data.file.columns import Selection
+from normlab.data.file.dialect import Format
 from normlab.data.load import file_choices
 from normlab.errors import UserError
 from normlab.training.grouping import sharing_key
@@ -69,7 +69,7 @@ def test_what_changes_the_shapes_keeps_runs_apart(settings: Settled) -> None:
     assert first == sharing_key(settings(*CSV, "data.missing=impute", "seed=3"))
     for override in (
         "data.max_categories=5", "data.indicator=true", "data.drop=[a]", "data.features=[b]",
-        "data.categorical=[a]", "data.numeric=[a]", "data.integer_categories=0",
+        "data.categorical=[a]", "data.numeric=[a]", "data.integer_categories=5",
         "data.missing=drop", "data.missing_values=[x]", "data.path=other.csv",
     ):  # fmt: skip
         assert first != sharing_key(settings(*CSV, "data.missing=impute", override)), override

@@ -13,9 +13,9 @@ import pytest
 
 from normlab.cli import main
 from normlab.cli.example import EXAMPLES
-from normlab.data.inspection import inspect_file
 from normlab.data.load import load_table
-from normlab.data.readers import read_table
+from normlab.data.meaning.inspect import inspect_file
+from normlab.data.read import read_table
 
 Train = Callable[..., Any]
 

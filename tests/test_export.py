@@ -14,7 +14,7 @@ from scipy.special import ndtri
 
 import normlab
 from normlab.cli import main
-from normlab.data.applying import read_for
+from normlab.data.meaning.apply import read_for
 from normlab.data.schema import Column, Schema
 from normlab.errors import UserError
 from normlab.inference import export as exporting

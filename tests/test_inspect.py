@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from normlab.cli import main
-from normlab.data.inspection import inspect_file
+from normlab.data.meaning.inspect import inspect_file
 
 
 @pytest.fixture
@@ -87,15 +87,47 @@ def test_options_reach_the_reader_and_the_command(
 
 
 def test_without_a_target(inspect: Callable[..., str], tmp_path: Path) -> None:
+    """The candidates with the commands that look at each; no command that cannot run."""
     path = tmp_path / "t.csv"
-    path.write_text("a,b\n" + "1.5,2\n2.5,3\n3.5,5\n")
+    path.write_text("sick,a,grade\n" + "0,1.5,2\n1,2.5,3\n0,3.5,5\n" * 9)
     out = inspect(str(path))
-    assert "No target is named and no column holds two values" in out
-    assert "data.target=COLUMN" in out
+    assert "python train.py" not in out
+    last = out.index("grade: the last column; 3 values: 2, 3, 5")
+    two = out.index("sick: one of two values; 2 values: 0, 1")
+    assert last < two
+    commands = [line.split()[2:] for line in out.splitlines() if "--target" in line]
+    assert [words[2] for words in commands] == ["grade", "sick"]
+    for words in commands:
+        assert f"data.target={words[2]}" in inspect(*words).splitlines()[-1]
     path.write_text("class,b\n" + "x,2\ny,3\nz,2\n")
     out = inspect(str(path), "--target", "class")
     assert "3 different values ('x', 'y', 'z')" in out
-    assert "data.positive=[VALUE,...]" in out
+    assert "python train.py" not in out
+    assert "--target class --positive y z" in out
+
+
+def test_a_label_that_has_many_rows_of_one_class_first(
+    inspect: Callable[..., str], tmp_path: Path
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "1.5,g\n" * 300 + "2.5,h\n" * 300)
+    assert "target b (a guess: --target names another): g -> 0 (300 rows" in inspect(str(path))
+
+
+def test_a_column_of_numbers_and_text_hides_no_other(
+    inspect: Callable[..., str], train: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "t.csv"
+    tickets = [f"A/{i}" if i % 3 else str(90_000 + i) for i in range(120)]
+    rows = [f"{i * 7 % 50},{t},{i % 2}" for i, t in enumerate(tickets)]
+    path.write_text("\n".join(["age,ticket,sick", *rows]))
+    out = inspect(str(path))
+    assert "ticket  mixed          -  40 numbers, 80 texts" in out
+    assert "line 3, column 'ticket': 'A/1' is text" in out
+    command = shlex.split(out.splitlines()[-1])[2:]
+    assert "data.drop=[ticket]" in command
+    ended = train(*command, "trainer.max_epochs=1", "trainer.enable_progress_bar=false")
+    assert ended.status == 0, ended.err
 
 
 def test_real_tables(inspect: Callable[..., str], real_table: Callable[[str], Path]) -> None:
@@ -106,15 +138,19 @@ def test_real_tables(inspect: Callable[..., str], real_table: Callable[[str], Pa
     assert out.rstrip().endswith("data.target=AHD data.drop=[0] data.missing=impute")
     out = inspect(str(real_table("pima.csv")))
     assert "768 rows x 9 columns, comma-separated, no header" in out
-    assert "348 times apart" in out
+    assert "5 values are 0 and all others are 44 or more" in out
+    assert "normalization=none" not in out  # nobody has chosen it
     assert out.rstrip().endswith("data.target=8")
+    assert "13: the last column; 5 values: 0, 1, 2, 3, 4" in inspect(
+        str(real_table("cleveland_raw.csv"))
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"a,y\n1,0\nx,1\n", "line 3, column 'a': 'x' is text"),
+        (b"a,y\n1,0\n2\n3,1\n", "line 3: too few cells"),
         (b"a,y\n1,0\n1e300,1\n", "line 3, column 'a': '1e300' is too large"),
     ],
 )

@@ -15,7 +15,7 @@ import torch
 
 from normlab.app import run
 from normlab.config import Settings
-from normlab.data import memory
+from normlab.data.file import memory
 from normlab.data.load import stays_on_disk
 
 Train = Callable[..., Any]

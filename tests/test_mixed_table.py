@@ -18,9 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import normlab
-from normlab.data.applying import read_for
-from normlab.data.columns import Selection
-from normlab.data.readers import read_table
+from normlab.data.file.columns import Selection
+from normlab.data.meaning.apply import read_for
+from normlab.data.read import read_table
 from normlab.data.serve.split import split_rows
 
 Train = Callable[..., Any]
@@ -80,6 +80,7 @@ def test_a_run_and_its_predictions(
     frame.write_csv(tmp_path / "rows.csv", null_value="NA")
     ended = train(
         "data=csv", "data.path=rows.csv", "data.target=label", "data.missing=impute",
+        "data.integer_categories=10",
         f"data.indicator={indicator}", "data.max_categories=12",
         f"normalization={normalization}", "hydra.run.dir=run", *FAST,
     )  # fmt: skip
@@ -90,7 +91,9 @@ def test_a_run_and_its_predictions(
     assert "inputs: 3 numeric, 1 boolean, 3 categorical" in ended.out
 
     model = normlab.load(tmp_path / "run")
-    table = read_table(tmp_path / "rows.csv", "label", selection=Selection(missing="impute"))
+    table = read_table(
+        tmp_path / "rows.csv", "label", selection=Selection(missing="impute", integer_categories=10)
+    )
     assert model.schema == table.schema
     figures, split = result_of(tmp_path / "run"), split_rows(table.labels, "random", 0.15, 0.15, 0)
     logits = model.logits(table.rows)
@@ -112,19 +115,6 @@ def test_a_run_and_its_predictions(
     assert set(model.predict(strange)) <= {"<=50K", ">50K"}
     with pytest.raises(ValueError, match="lack the columns 'grade'"):
         model.predict(frame.drop("grade"))
-
-
-@pytest.mark.parametrize("indicator", ["true", "false"])
-def test_one_column_with_gaps_has_a_threshold(train: Train, tmp_path: Path, indicator: str) -> None:
-    rates = np.random.default_rng(0).normal(90, 5, 120).round(2)
-    cells = [f"{rate if i % 10 else 'NA'},{int(rate > 91)}" for i, rate in enumerate(rates)]
-    (tmp_path / "rates.csv").write_text("\n".join(["rate,high", *cells]))
-    ended = train(
-        "data=csv", "data.path=rates.csv", "data.target=high", "data.missing=impute",
-        f"data.indicator={indicator}", "model.lr=0.1", "trainer.max_epochs=60", *FAST[1:],
-    )  # fmt: skip
-    assert ended.status == 0, ended.err
-    assert result_of(ended.folder)["threshold"] == [pytest.approx(91, abs=1)]
 
 
 @pytest.mark.parametrize("policy", ["drop", "impute"])
@@ -153,6 +143,7 @@ def test_a_sweep_stacks_its_seeds(
     mixed_table(400, gaps=0.2).write_csv(tmp_path / "rows.csv", null_value="NA")
     arguments = [
         "data=csv", "data.path=rows.csv", "data.target=label", "data.missing=impute",
+        "data.integer_categories=10",
         "data.indicator=true", "trainer.precision=64-true", *FAST,
     ]  # fmt: skip
     ended = train("-m", *arguments, "seed=0,1,2", "hydra.sweep.dir=sweep")
@@ -210,6 +201,7 @@ def test_as_good_as_scikit_learns_pipeline(train: Train, tmp_path: Path) -> None
     frame.write_csv(tmp_path / "rows.csv", null_value="?")
     ended = train(
         "-m", "data=csv", "data.path=rows.csv", "data.target=label", "data.missing=impute",
+        "data.integer_categories=10",
         "data.batch_size=256", "data.indicator=true", "seed=0,1,2,3,4", "hydra.sweep.dir=sweep",
         "trainer.max_epochs=10", "trainer.enable_progress_bar=false",
     )  # fmt: skip

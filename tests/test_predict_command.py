@@ -18,8 +18,8 @@ import torch
 
 import normlab
 from normlab.cli import main
-from normlab.data.columns import Selection
-from normlab.data.readers import read_table
+from normlab.data.file.columns import Selection
+from normlab.data.read import read_table
 from normlab.data.schema import Schema
 from normlab.inference import predictions
 from normlab.model.checkpoint import describe, weights_checkpoint
@@ -138,7 +138,7 @@ def mixed(tmp_path: Path, missing: str, train: str | None = None) -> Path:
 def test_rows_left_out_stay_in_their_place_without_a_prediction(
     predict: Predict, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("normlab.data.applying.BATCH_CELLS", 8)  # two rows at once
+    monkeypatch.setattr("normlab.data.meaning.apply.BATCH_CELLS", 8)  # two rows at once
     model = mixed(tmp_path, "drop")
     path, out = tmp_path / "new.csv", tmp_path / f"out.{suffix}"
     path.write_text("n,age,city,smokes\n0,1,Bonn,yes\n1,?,Bonn,no\n2,3,,no\n3,4,Rome,no\n4,NA,,\n")
@@ -205,7 +205,7 @@ def test_batches_and_late_text_change_nothing(
     lines = [f"{age},{('Bonn', 'Köln')[i % 2]},no" for i, age in enumerate(ages)]
     (tmp_path / "new.csv").write_text("\n".join(["age,city,smokes", *lines, "", ""]))
     for name, cells in (("whole.parquet", 1 << 21), ("parts.parquet", 600)):
-        monkeypatch.setattr("normlab.data.applying.BATCH_CELLS", cells)
+        monkeypatch.setattr("normlab.data.meaning.apply.BATCH_CELLS", cells)
         predict(model, tmp_path / "new.csv", "-o", tmp_path / name)
     whole, parts = (pl.read_parquet(tmp_path / f"{n}.parquet") for n in ("whole", "parts"))
     assert whole.drop("probability").equals(parts.drop("probability"))
@@ -253,7 +253,7 @@ def test_an_error_after_some_batches_leaves_what_was(
     existing: bytes | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("normlab.data.applying.BATCH_CELLS", 400)
+    monkeypatch.setattr("normlab.data.meaning.apply.BATCH_CELLS", 400)
     written = []
     as_frame = predictions.Predictions._frame
     monkeypatch.setattr(
@@ -381,7 +381,7 @@ def test_a_request_to_terminate_leaves_nothing(tmp_path: Path, name: str) -> Non
     arguments = ["predict", str(model), str(tmp_path / "rows.csv"), "-o", str(out / name)]
     program = (
         "import sys, time; from normlab.cli import main\n"
-        "from normlab.data import applying; applying.BATCH_CELLS = 4_000\n"
+        "from normlab.data.meaning import apply; apply.BATCH_CELLS = 4_000\n"
         "from normlab.inference.predictions import Predictions\n"
         "as_frame, n = Predictions._frame, []\n"
         "def slow(*given):\n"
@@ -412,7 +412,7 @@ def test_what_is_predicted_is_written_at_once(
 
     That the reader's memory does not grow with the file is tested where it is written.
     """
-    monkeypatch.setattr("normlab.data.applying.BATCH_CELLS", 40_000)
+    monkeypatch.setattr("normlab.data.meaning.apply.BATCH_CELLS", 40_000)
     model = checkpoint(tmp_path / "m.ckpt", NUMBERS)
     numbers_file(tmp_path / "rows.csv", 1_000_000)
     as_frame, sizes = predictions.Predictions._frame, []

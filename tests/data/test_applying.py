@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from normlab.data.applying import read_for
-from normlab.data.columns import Selection
-from normlab.data.detection import Format
-from normlab.data.in_memory import rows_of
-from normlab.data.readers import read_table
+from normlab.data.file.columns import Selection
+from normlab.data.file.dialect import Format
+from normlab.data.meaning.apply import read_for
+from normlab.data.meaning.frames import rows_of
+from normlab.data.read import read_table
 from normlab.data.schema import Schema
 from normlab.errors import UserError
 
@@ -156,6 +156,42 @@ def test_without_a_header_columns_go_by_position(tmp_path: Path) -> None:
     path.write_text("1,30.5,Bonn,yes\n2,,Paris,no\n3,7,Köln,NA\n")
     rows, _ = read(schema(tmp_path), path, format=Format(header=False))
     np.testing.assert_array_equal(rows, ROWS)
+
+
+def test_a_text_that_comes_late_among_numbers(tmp_path: Path) -> None:
+    """Numbers are parsed while the file is read, up to there; no row is lost or comes twice."""
+    made = schema(tmp_path, "a,b,y\n" + "1.5,2,u\n,3,v\n" * 9, "y", drop=[])
+    path = tmp_path / "new.csv"
+    n_rows = 300_000
+    path.write_text("a,b\n" + "".join(f"{i},{i}.25\n" for i in range(n_rows)) + "NA,7 \n")
+    rows, index = read(made, path, batch_rows=4_000)
+    np.testing.assert_array_equal(index, np.arange(n_rows + 1))
+    np.testing.assert_array_equal(rows[:-1, 0], np.arange(n_rows))
+    np.testing.assert_array_equal(rows[-1], f32([np.nan, 7]))
+
+
+def test_what_stands_in_a_row_that_is_left_out_is_no_fault(tmp_path: Path) -> None:
+    made = schema(tmp_path, missing="drop")
+    path = tmp_path / "new.csv"
+    path.write_text("age,city,smokes\n1e400,,yes\nx,NA,no\n4,Bonn,no\n")
+    assert read(made, path)[1].tolist() == [2]
+    path.write_text("age,city,smokes\n1e400,,yes\nx,NA,no\n4,Bonn,no\nz,Bonn,no\nz,,no\n")
+    with pytest.raises(UserError, match=r"line 5, column 'age': 'z' is text.*\(1 such cell"):
+        read(made, path)
+
+
+def test_a_short_row_is_no_missing_value(tmp_path: Path) -> None:
+    """Where missing values are welcome; beside cells that are missing, and quotation marks."""
+    content = 'age,city,smokes\n1,"a,b",\n2,"c\nd",yes\n3,Bonn\n'
+    path = tmp_path / "new.csv"
+    for text, line in ((content, 5), (content.replace("\nd", "d"), 4)):
+        path.write_text(text)
+        with pytest.raises(UserError, match=f"line {line}: too few cells, 2 where"):
+            read(schema(tmp_path), path)
+        with pytest.raises(UserError, match=f"line {line}: too few cells, 2 where"):
+            read_table(path, "city", selection=Selection(missing="impute", positive="Bonn"))
+        path.write_text(text.replace("3,Bonn", "3,Bonn,"))
+        assert len(read(schema(tmp_path), path)[0]) == 3
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from normlab.data.cautions import scales_far_apart
 from normlab.data.limits import refuse_merged_codes, refuse_overflow
-from normlab.data.readers import read_table
+from normlab.data.meaning.cautions import scales_far_apart
+from normlab.data.read import read_table
 from normlab.data.schema import Column, Schema
 from normlab.data.table import Table
 from normlab.errors import UserError
@@ -48,7 +48,7 @@ def warnings(tmp_path: Path, caplog: pytest.LogCaptureFixture):
         (["same"] * N, "holds one value, 'same', in every row"),
         (LABEL * 2.5 + RANDOM.random(N), "predicts the label by itself (AUROC"),
         (-LABEL * 2.5 + RANDOM.random(N), "predicts the label by itself (AUROC"),
-        (LABEL, "predicts the label by itself (rows that its categories explain: 1)"),
+        (LABEL, "predicts the label by itself (AUROC of the column alone: 1)"),
         (["paid" if y else "open" for y in LABEL], "predicts the label by itself"),
     ],
 )

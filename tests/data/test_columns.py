@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from normlab.data.columns import Selection
-from normlab.data.readers import read_table
+from normlab.data.file.columns import Selection
+from normlab.data.read import read_table
 from normlab.data.schema import Column, Schema
 from normlab.data.table import Table
 from normlab.errors import UserError
@@ -38,11 +38,9 @@ def read(tmp_path: Path) -> Read:
     ("values", "column"),
     [
         ([1.5, 2, 3], Column("x")),
-        ([1, 2, 3], Column("x", "categorical", (1, 2, 3))),
-        ([3, "2.0", 1], Column("x", "categorical", (1, 2, 3))),
-        ([0, 1], Column("x", "boolean", (0, 1))),
-        ([1, 2], Column("x", "categorical", (1, 2))),
-        (list(range(11)), Column("x")),  # more than 10
+        ([1, 2, 3], Column("x")),  # whole numbers are numbers, however few
+        ([0, 1], Column("x")),
+        ([1, 2], Column("x")),
         ([7], Column("x")),  # constant
         (["no", "yes"], Column("x", "boolean", ("no", "yes"))),
         (["TRUE", "False"], Column("x", "boolean", ("false", "true"))),
@@ -63,9 +61,30 @@ def test_types_that_cells_show(read: Read, values: list, column: Column) -> None
         assert table.rows[:, 0].tolist() == [float(v) for v in values]
 
 
+@pytest.mark.parametrize(
+    ("values", "column"),
+    [
+        ([1, 2, 3], Column("x", "categorical", (1, 2, 3))),
+        ([3, "2.0", 1], Column("x", "categorical", (1, 2, 3))),
+        ([0, 1], Column("x", "boolean", (0, 1))),
+        (list(range(11)), Column("x")),  # more than 10
+        ([1, 2, 2.5], Column("x")),
+    ],
+)
+def test_few_whole_numbers_as_categories(read: Read, values: list, column: Column) -> None:
+    """Where the user says up to how many."""
+    cells = (values * 300)[:300]
+    table = read({"x": cells, "z": np.arange(300) / 7}, integer_categories=10)
+    assert table.schema.columns[0] == column
+    if column.type == "categorical":
+        assert table.rows[:, 0].tolist() == [float(value) - 1 for value in cells]
+
+
 def test_few_rows_make_no_categories_of_numbers(read: Read) -> None:
-    assert read({"x": [1, 2, 3] * 19, "z": [0.5] * 57}).schema.is_numeric
-    assert not read({"x": [1, 2, 3] * 20, "z": [0.5] * 60}).schema.is_numeric
+    few = read({"x": [1, 2, 3] * 19, "z": [0.5] * 57}, integer_categories=10)
+    many = read({"x": [1, 2, 3] * 20, "z": [0.5] * 60}, integer_categories=10)
+    assert few.schema.is_numeric
+    assert not many.schema.is_numeric
 
 
 def test_what_the_user_says(read: Read) -> None:
@@ -80,6 +99,7 @@ def test_what_the_user_says(read: Read) -> None:
     assert table.schema.features == ("zip", "grade", "x", "mixed")
     types = [column.type for column in table.schema.columns]
     assert types == ["categorical", "numeric", "numeric", "categorical"]
+    assert table.schema.columns[0].categories == ("01234", "1234", "99999")  # as they stand
     assert table.schema.columns[3].categories == ("1", "2", "3+")
     assert table.schema.file_columns == ("id", "zip", "grade", "x", "mixed", "y")
     chosen = read(columns, features=["x", "grade"], integer_categories=0)
@@ -106,8 +126,8 @@ def test_what_the_user_cannot_mean(read: Read, selection: dict, message: str) ->
 
 
 def test_too_many_categories(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("normlab.data.judging.MOST_CATEGORIES", 9)
-    with pytest.raises(UserError, match=r"'x': 10 different values or more.*data\.drop=\[x\]"):
+    monkeypatch.setattr("normlab.data.meaning.facts.MOST_CATEGORIES", 9)
+    with pytest.raises(UserError, match=r"'x': more than .* different values.*data\.drop=\[x\]"):
         read({"x": list("abcdefghij"), "z": [0] * 10})
 
 

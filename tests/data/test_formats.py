@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from normlab.data.columns import Selection
-from normlab.data.detection import Format
-from normlab.data.readers import read_table
+from normlab.data.file.columns import Selection
+from normlab.data.file.dialect import Format
+from normlab.data.read import read_table
 from normlab.errors import UserError
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
@@ -157,8 +157,10 @@ def test_a_header_is_told_from_a_row(
 
 
 def test_a_thousand_is_no_fraction(tmp_path: Path) -> None:
-    """With a decimal comma 1.500 is 1500 to some, 1.5 to polars, and text to us."""
+    """Beside a decimal comma 1.500 is 1500; 1.50 is no number at all."""
     path = tmp_path / "table.csv"
     path.write_text("a;y\n1,5;0\n1.500;1\n2,5;1\n")
-    with pytest.raises(UserError, match=r"line 3, column 'a': '1\.500' is text"):
+    assert read_table(path, "y").rows[:, 0].tolist() == [1.5, 1500, 2.5]
+    path.write_text("a;y\n1,5;0\n1.50;1\n2,5;1\n")
+    with pytest.raises(UserError, match=r"line 3, column 'a': '1\.50' is text"):
         read_table(path, "y", Format(decimal="comma"))

@@ -17,7 +17,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 import normlab
 from normlab.config import Settings
-from normlab.data.readers import read_csv
+from normlab.data.file.dialect import Format
+from normlab.data.read import read_table
 from normlab.data.schema import Column, Schema
 from normlab.data.serve.module import SplitTable
 from normlab.data.serve.split import split_rows
@@ -51,7 +52,7 @@ def test_a_run_folder_predicts_as_the_trained_network(finished_run: Path) -> Non
 
 def test_its_predictions_give_the_figures_of_the_result(finished_run: Path) -> None:
     """From the file to the figures, with scikit-learn for the rest of the way."""
-    table = read_csv(finished_run.parent / "rows.csv", "answer")
+    table = read_table(finished_run.parent / "rows.csv", "answer", Format(header=True))
     split = split_rows(table.labels, "random", 0.15, 0.15, seed=0)
     figures = json.loads((finished_run / "result.json").read_text())
     predictor = normlab.load(str(finished_run))

@@ -89,7 +89,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         "calibration_bins": CALIBRATION_BINS,
     }
     show(_json(facts, found) if options.json else _table(facts, found, predictor.schema))
-    for text in _cautions(options, facts):
+    for text in [*labelled.messages, *_cautions(options, facts)]:
         note(text)
 
 

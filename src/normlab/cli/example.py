@@ -41,7 +41,7 @@ def _example(options: argparse.Namespace) -> None:
         raise UserError(f"{path}: no example has this name: choose {' or '.join(EXAMPLES)}")
     from normlab.config.typed import shell_quoted
     from normlab.data import examples
-    from normlab.data.writing import refuse_output, write_table
+    from normlab.data.file.writing import refuse_output, write_table
 
     refuse_output(path, options.force)
     table = getattr(examples, path.stem)()

@@ -55,7 +55,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from normlab.data.writing import refuse_output
+    from normlab.data.file.writing import refuse_output
 
     refuse_output(options.output, options.force)
     predictor = load_model(options)
@@ -100,7 +100,7 @@ def _training_file(model: Path) -> Path | None:
 
 
 def _first_rows(schema: Schema, file: Path) -> NDArray[np.float32]:
-    from normlab.data.applying import read_for
+    from normlab.data.meaning.apply import read_for
 
     for batch in read_for(schema, file, batch_rows=CHECKED_ROWS):
         if len(batch.rows) > 1:

@@ -32,9 +32,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    from normlab.data.columns import Selection
-    from normlab.data.inspection import inspect_file
-    from normlab.data.inspection_text import inspection_text
+    from normlab.data.file.columns import Selection
+    from normlab.data.meaning.inspect import inspect_file
+    from normlab.data.meaning.inspect_text import inspection_text
 
     given = {name: value for name, value in vars(options).items() if value is not None}
     selection = Selection(**{k: v for k, v in given.items() if k in Selection.__dataclass_fields__})

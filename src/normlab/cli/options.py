@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from normlab.errors import UserError
 
 if TYPE_CHECKING:
-    from normlab.data.detection import Format
+    from normlab.data.file.dialect import Format
     from normlab.inference.predict import Predictor
 
 
@@ -39,13 +39,21 @@ def add_format(parser: argparse._ActionsContainer) -> None:
         ("separator", ["comma", "semicolon", "tab", "pipe"], "between cells"),
         ("quote", ["double", "single", "none"], "around cells that hold a separator"),
         ("decimal", ["point", "comma"], "before a number's fraction"),
+        ("thousands", ["none", "comma", "point", "space", "apostrophe"], "between thousands"),
         ("encoding", ["utf-8", "utf-16", "latin-1", "cp1252"], "of the text"),
     ):
         parser.add_argument(f"--{name}", choices=known, help=text)
+    parser.add_argument("--skip-lines", type=_whole, metavar="N", help="lines before the table")
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is no number of lines")
+    return int(text)
 
 
 def format_of(options: argparse.Namespace) -> Format:
-    from normlab.data.detection import Format
+    from normlab.data.file.dialect import Format
 
     given = {
         name: value
@@ -110,8 +118,12 @@ def settings_as_options() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        names = "header|separator|quote|decimal|encoding"
-        text = re.sub(rf"data\.({names})=([\w-]+)", r"--\1 \2", str(error))
+        names = "header|separator|quote|decimal|thousands|skip_lines|encoding"
+        text = re.sub(
+            rf"data\.({names})=([\w-]+)",
+            lambda found: f"--{found[1].replace('_', '-')} {found[2]}",
+            str(error),
+        )
         text = text.replace("Check data.path; it is", "Check the path; it is")
         raise UserError(text.replace("Check data.path.", "Check the path.")) from error
 

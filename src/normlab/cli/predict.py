@@ -66,7 +66,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from normlab.data.writing import kind_of, refuse_output, write_csv, write_table
+    from normlab.data.file.writing import kind_of, refuse_output, write_csv, write_table
 
     to_stdout = options.output == "-"
     path = Path(options.output)
@@ -98,10 +98,12 @@ def _predict(options: argparse.Namespace) -> None:
         else:
             write_table(iter(predictions), path, kind, dialect, quoted)
     note(_summary(predictions, predictor.schema, options))
+    for message in predictions.comparison.messages():
+        note(message)
 
 
 def _summary(predictions: Predictions, schema: Schema, options: argparse.Namespace) -> str:
-    from normlab.data.numbers import listed
+    from normlab.data.file.numbers import listed
 
     negative, positive = schema.classes
     n_predicted = predictions.n_rows - predictions.n_left_out

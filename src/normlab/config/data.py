@@ -64,7 +64,8 @@ class CsvSettings(DataSettings):
     categorical: list[Key] = Field(description="columns that are categories, whatever they hold")
     numeric: list[Key] = Field(description="columns that are numbers, however few they are")
     integer_categories: int = Field(
-        ge=0, description="a column of at most so many whole numbers is categorical; 0: never"
+        ge=0,
+        description="a column of at most so many whole numbers is categorical; 0: never",
     )
     max_categories: int = Field(
         ge=1, description="places for a column's most frequent categories; the rarer share one"
@@ -90,6 +91,12 @@ class CsvSettings(DataSettings):
     decimal: Literal["auto", "point", "comma"] = Field(
         description="the sign before a fraction; auto: detected"
     )
+    thousands: Literal["auto", "none", "comma", "point", "space", "apostrophe"] = Field(
+        description="the sign between thousands; auto: detected"
+    )
+    skip_lines: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        description="lines before the table; auto: comments and a count of the rows"
+    )
     encoding: Literal["auto", "utf-8", "utf-16", "latin-1", "cp1252"] = Field(
         description="of the text; auto: UTF-8, or UTF-16 where its byte order mark stands first"
     )
@@ -98,6 +105,10 @@ class CsvSettings(DataSettings):
     )
     cache_dir: Annotated[str, Field(min_length=1)] | None = Field(
         description="where converted files are kept; null: normlab/ in the user's cache folder"
+    )
+
+    cache_max_gb: Positive | None = Field(
+        description="room for converted files, those used least lately go first; null: no limit"
     )
 
     @field_validator("missing_values", mode="before")

@@ -11,10 +11,10 @@ from normlab.config.data import (
     CsvSettings,
     HeartRateSettings,
 )
-from normlab.data.columns import Selection
-from normlab.data.detection import Format
+from normlab.data.file.columns import Selection
+from normlab.data.file.dialect import Format
+from normlab.data.file.memory import may_exceed_memory
 from normlab.data.limits import refuse_merged_codes, refuse_overflow
-from normlab.data.memory import may_exceed_memory
 from normlab.data.serve.module import SplitTable
 from normlab.data.table import Table
 from normlab.errors import UserError
@@ -29,7 +29,9 @@ def load_table(settings: Settings) -> Table:
         UserError: where a file cannot be read or trained on, or a step would take more of it than
             the memory may hold.
     """
-    from normlab.data import cache, readers, synthetic
+    from normlab.data import synthetic
+    from normlab.data.meaning import cache
+    from normlab.data.read import read_table
 
     match settings.data:
         case CirclesSettings() as data:
@@ -43,14 +45,14 @@ def load_table(settings: Settings) -> Table:
         case CsvSettings() as data:
             if stays_on_disk(settings):
                 refuse_full_batch(data)
-                choices = (*file_choices(data), data.cache_dir)
+                choices = (*file_choices(data), data.cache_dir, data.cache_max_gb)
                 return cache.cached_table(data.path, data.target, *choices)
             if may_exceed_memory(data.path):  # and data.cache=false
                 log.warning(
                     f"{data.path} may need more memory than is free. data.cache=true trains from "
                     f"a copy of it on disk."
                 )
-            return readers.read_table(data.path, data.target, *file_choices(data))
+            return read_table(data.path, data.target, *file_choices(data))
 
 
 def split_table(settings: Settings, table: Table) -> SplitTable:
@@ -95,7 +97,15 @@ def stays_on_disk(settings: Settings) -> bool:
 def file_choices(data: CsvSettings) -> tuple[Format, Selection]:
     """How the file is written, and what its columns are."""
     return (
-        Format(data.header, data.separator, data.quote, data.decimal, data.encoding),
+        Format(
+            data.header,
+            data.separator,
+            data.quote,
+            data.decimal,
+            data.thousands,
+            data.skip_lines,
+            data.encoding,
+        ),
         Selection(
             data.features,
             data.drop,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 Value = str | int | float
 ColumnType = Literal["numeric", "boolean", "categorical"]
 MissingPolicy = Literal["error", "drop", "impute"]
+# What stands around the numbers of a column: `48 %`, `$48`; or `2026-11-25`, read as days.
+Form = Literal["plain", "percent", "currency", "date"]
 
 # How files write "no value", whatever the case of its letters; a blank cell always means it.
 MISSING_VALUES = ("NA", "N/A", "nan", "null", "?")
@@ -23,28 +25,18 @@ class Column:
             `len(categories)` is any other value, which only later files hold.
         categories: the values in sorted order; text, or numbers. A boolean's text is lower case.
         missing: whether a value was missing somewhere in the table (under the policy "impute").
+        form: how a numeric column's cells were written.
+        low, high: a numeric column's range, against which later files are held; None where it is
+            not known. Two columns of unlike ranges may mean the same.
     """
 
     name: str
     type: ColumnType = "numeric"
     categories: tuple[Value, ...] = ()
     missing: bool = False
-
-
-@dataclass(frozen=True)
-class Written:
-    """How the training file was written, as later files are expected to be.
-
-    Attributes:
-        header: whether its first line named the columns.
-        decimal: the sign before a number's fraction.
-        thousandths: whether fractions have three digits after one to three others (12.345): such
-            numbers could be thousands elsewhere, but not in a file like this one.
-    """
-
-    header: bool
-    decimal: Literal["point", "comma"]
-    thousandths: bool
+    form: Form = "plain"
+    low: float | None = field(default=None, compare=False)
+    high: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,8 @@ class Schema:
         missing: what becomes of missing values: "error" refuses them, "drop" removes their rows,
             "impute" leaves them to the network, as nan.
         missing_values: the spellings of a missing value; a blank cell is one always.
-        written: how the text file was written; None where there was none.
+        header: whether the file named its columns; else they go by position, and are called so.
+        decimal, thousands: the signs within its numbers (`numbers.Signs`).
     """
 
     features: tuple[str, ...]
@@ -73,27 +66,23 @@ class Schema:
     file_columns: tuple[str, ...] = ()
     missing: MissingPolicy = "error"
     missing_values: tuple[str, ...] = MISSING_VALUES
-    written: Written | None = None
+    header: bool | None = None
+    decimal: Literal["point", "comma"] = "point"
+    thousands: Literal["none", "comma", "point", "space", "apostrophe"] = "none"
 
     def __post_init__(self) -> None:
-        defaults = self._defaults(self.features, self.target, self.classes)
-        for name, default in defaults.items():
-            if getattr(self, name) in ((), ((), ())):
-                object.__setattr__(self, name, default)
-
-    @staticmethod
-    def _defaults(
-        features: tuple[str, ...], target: str, classes: tuple[Value, Value]
-    ) -> dict[str, Any]:
-        negative, positive = classes
-        return {
-            "columns": tuple(map(Column, features)),
+        negative, positive = self.classes
+        derived = {
+            "columns": tuple(map(Column, self.features)),
             "label_values": ((negative,), (positive,)),
-            "file_columns": (*features, target),
-            "missing": "error",
-            "missing_values": MISSING_VALUES,
-            "written": None,
+            "file_columns": (*self.features, self.target),
         }
+        for name, value in derived.items():
+            if getattr(self, name) in ((), ((), ())):
+                object.__setattr__(self, name, value)
+        if self.header is None:
+            positions = tuple(map(str, range(len(self.file_columns))))
+            object.__setattr__(self, "header", self.file_columns != positions)
 
     @property
     def is_numeric(self) -> bool:
@@ -105,33 +94,22 @@ class Schema:
 
         What a table of plain numbers has by default is left out.
         """
-        defaults = self._defaults(self.features, self.target, self.classes)
-        plain = asdict(self)
+        default = asdict(Schema(self.features, self.target, self.classes))
+        needed = {"features", "target", "classes"}
         return {
             key: _listed(value)
-            for key, value in plain.items()
-            if key not in defaults or getattr(self, key) != defaults[key]
+            for key, value in asdict(self).items()
+            if key in needed or value != default[key]
         }
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Schema:
         """The inverse of `to_dict`."""
-        negative, positive = plain["classes"]
-        rest = {key: plain[key] for key in ("missing",) if key in plain}
-        for key in ("file_columns", "missing_values"):
-            if key in plain:
-                rest[key] = tuple(plain[key])
+        known = {key: _tupled(plain[key]) for f in fields(cls) if (key := f.name) in plain}
         if "columns" in plain:
-            rest["columns"] = tuple(
-                Column(**{**column, "categories": tuple(column["categories"])})
-                for column in plain["columns"]
-            )
-        if "written" in plain:
-            rest["written"] = Written(**plain["written"])
-        if "label_values" in plain:
-            negatives, positives = plain["label_values"]
-            rest["label_values"] = (tuple(negatives), tuple(positives))
-        return cls(tuple(plain["features"]), plain["target"], (negative, positive), **rest)
+            columns = ({k: _tupled(v) for k, v in column.items()} for column in plain["columns"])
+            known["columns"] = tuple(Column(**column) for column in columns)
+        return cls(**known)
 
 
 def _listed(value: Any) -> Any:
@@ -140,3 +118,7 @@ def _listed(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _listed(item) for key, item in value.items()}
     return value
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(map(_tupled, value)) if isinstance(value, (list, tuple)) else value

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from normlab.data.cautions import FAR_APART
+from normlab.data.meaning.cautions import FAR_APART
 from normlab.diagnosis.start import Start
 from normlab.diagnosis.units import LARGE
 

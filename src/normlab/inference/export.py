@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
+from normlab.data.file.writing import replacing
 from normlab.data.schema import Schema
-from normlab.data.writing import replacing
 from normlab.errors import UserError
 from normlab.inference.onnx_quantile import OnnxQuantile
 from normlab.inference.predict import Predictor

@@ -57,7 +57,7 @@ class Predictor:
                     f"{', '.join(self.schema.features)}; got shape {array.shape}"
                 )
             return self.logits(array)
-        from normlab.data.in_memory import rows_of  # polars is slow to load
+        from normlab.data.meaning.frames import rows_of  # polars is slow to load
 
         return self.logits(rows_of(self.schema, rows))
 

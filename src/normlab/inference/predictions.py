@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 import torch
 
-from normlab.data.applying import Batch, Keep, read_for
-from normlab.data.detection import Format
-from normlab.data.records import Dialect
+from normlab.data.file.dialect import Format
+from normlab.data.file.records import Dialect
+from normlab.data.meaning.apply import Batch, Keep, read_for
+from normlab.data.meaning.compare import Comparison
 from normlab.errors import UserError
 from normlab.inference.predict import Predictor
 
@@ -37,6 +38,7 @@ class Predictions:
         dialect: how the file is written, if it is text.
         quoted: whether some cell may need quotation marks under that dialect.
         unknown: the file's columns that the training file did not have.
+        comparison: how the file differs from the training file.
         n_rows: rows so far.
         n_left_out: those of them without a prediction.
         n_positive: those whose prediction is class 1.
@@ -58,7 +60,9 @@ class Predictions:
         self.n_rows = self.n_left_out = self.n_positive = 0
         self._predictor = predictor
         self._least_logit = math.log(threshold) - math.log1p(-threshold)
-        batches = read_for(predictor.schema, path, format, keep=Keep(kept, numbers))
+        self.comparison = Comparison(predictor.schema, path.name)
+        keep = Keep(kept, numbers)
+        batches = read_for(predictor.schema, path, format, keep=keep, comparison=self.comparison)
         first = next(batches, None)
         if first is None:
             raise UserError(f"{path.name} has no rows")

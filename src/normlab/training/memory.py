@@ -7,7 +7,7 @@ import os
 
 import torch
 
-from normlab.data.memory import free_memory as free_memory_here
+from normlab.data.file.memory import free_memory as free_memory_here
 from normlab.data.serve.module import SplitTable
 from normlab.model.network import Network
 
