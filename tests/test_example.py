@@ -41,8 +41,8 @@ def test_the_rates_are_those_of_the_synthetic_law(tmp_path: Path, settings: Call
 def test_the_patients_have_columns_of_all_kinds(tmp_path: Path) -> None:
     main(["example", str(tmp_path / "patients.csv")])
     found = inspect_file(tmp_path / "patients.csv", "disease")
-    kinds = {summary.column.name: summary.column.type for summary in found.inputs}
-    gaps = {summary.column.name for summary in found.inputs if summary.missing}
+    kinds = {summary.name: summary.type for summary in found.inputs}
+    gaps = {summary.name for summary in found.inputs if summary.missing}
     assert kinds["exercise_pain"] == "boolean"
     assert kinds["chest_pain"] == kinds["sex"] == "categorical"
     assert kinds["age"] == kinds["platelets"] == "numeric"

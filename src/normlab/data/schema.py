@@ -56,6 +56,8 @@ class Schema:
         missing_values: the spellings of a missing value; a blank cell is one always.
         header: whether the file named its columns; else they go by position, and are called so.
         decimal, thousands: the signs within its numbers (`numbers.Signs`).
+        thousandths: whether fractions have three digits behind one to three others (12.345): such
+            are no thousands in later files either.
     """
 
     features: tuple[str, ...]
@@ -69,6 +71,7 @@ class Schema:
     header: bool | None = None
     decimal: Literal["point", "comma"] = "point"
     thousands: Literal["none", "comma", "point", "space", "apostrophe"] = "none"
+    thousandths: bool = False
 
     def __post_init__(self) -> None:
         negative, positive = self.classes

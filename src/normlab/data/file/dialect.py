@@ -49,6 +49,11 @@ class Format:
     skip_lines: Literal["auto"] | int = "auto"
     encoding: Encoding = "auto"
 
+    @property
+    def asks_for_signs(self) -> bool:
+        """Whether nothing is said of the signs within numbers."""
+        return self.decimal == self.thousands == "auto"
+
 
 @dataclass(frozen=True)
 class Detected:
@@ -180,7 +185,7 @@ def _has_header(rows: Rows, names: Sequence[str | int], signs: Signs) -> bool:
     first, *rest = rows
     if any(isinstance(name, str) and name in first for name in names if number(str(name)) is None):
         return True
-    if _counts_columns(first) and first not in rest:
+    if counts_columns(rows):
         return True
     positions = range(-len(first), len(first))
     if any(number(cell, signs) is not None for cell in first):
@@ -197,10 +202,16 @@ def _has_header(rows: Rows, names: Sequence[str | int], signs: Signs) -> bool:
     return not any(cell in cells for cell, cells in zip(first, columns, strict=True))
 
 
-def _counts_columns(first: Sequence[str]) -> bool:
-    """Whether the record is 0, 1, ..., as pandas calls columns, perhaps behind a blank cell."""
+def counts_columns(rows: Rows) -> bool:
+    """Whether the first record is 0, 1, ..., as pandas calls columns, perhaps behind a blank cell.
+
+    A row of data may happen to be so, but rarely, and then it comes again.
+    """
+    first, *rest = rows
     named = first[1:] if first[0] == "" else first
-    return len(named) > 1 - (named is not first) and list(named) == [*map(str, range(len(named)))]
+    at_least = 1 if named is not first else 2
+    counted = [*map(str, range(len(named)))]
+    return len(named) >= at_least and named == counted and first not in rest
 
 
 def in_words(detected: Detected, source: Source) -> str:

@@ -19,6 +19,7 @@ from normlab.data.file.dialect import SAMPLE_RECORDS, Format, detect, in_words
 from normlab.data.file.numbers import Signs, is_missing
 from normlab.data.file.records import Dialect
 from normlab.data.file.source import Source
+from normlab.data.file.thousands import refuse_doubt
 from normlab.errors import UserError
 
 
@@ -89,7 +90,8 @@ def outline(
     """Which columns a file has and which of them are asked for.
 
     Raises:
-        UserError: it has no rows, or lacks a column that is asked for.
+        UserError: it has no rows, or lacks a column that is asked for, or its numbers have a sign
+            that may mark the thousands.
     """
     wanted = [*([] if target is None else [target]), *selection.names()]
     first = first_rows(source, format, wanted)
@@ -98,4 +100,7 @@ def outline(
         names, target, selection, has_header, source.name, first.spaced
     )
     lines = first.header.lines_before_rows
-    return Outline(first, Columns(names, at, inputs, types, first.dialect, has_header, lines))
+    columns = Columns(names, at, inputs, types, first.dialect, has_header, lines)
+    if not source.parquet and format.asks_for_signs:
+        refuse_doubt(source, columns, first.sample)
+    return Outline(first, columns)

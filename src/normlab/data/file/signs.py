@@ -1,7 +1,7 @@
 """Which sign starts a number's fraction and which one marks its thousands.
 
-2,875 is a small number to some and a large one to others. What the file proves is taken; what it
-leaves open is asked, for no model would show the mistake.
+2,875 is a small number to some and a large one to others. What the first lines prove is taken, and
+what they leave open is a guess, which `thousands.py` holds against the whole file.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from normlab.data.file.numbers import (
     is_missing,
     number,
 )
-from normlab.errors import UserError
 
 DecimalSetting = Literal["auto"] | Decimal
 ThousandsSetting = Literal["auto"] | Thousands
 
 SIGN: dict[Decimal, str] = {"point": ".", "comma": ","}
-_OTHER: dict[str, Decimal] = {"point": "comma", "comma": "point"}
+OTHER: dict[str, Decimal] = {"point": "comma", "comma": "point"}
 _THOUSANDS: tuple[Thousands, ...] = ("point", "comma", "space", "apostrophe")
 _DECIMALS: tuple[Decimal, ...] = ("point", "comma")
-_MARKS = re.compile(f"[{CURRENCIES}%]")
-# One to three digits, not beginning with 0, and exactly three behind the sign.
-_OPEN = {
+MARKS = re.compile(f"[{CURRENCIES}%]")
+# One to three digits, not beginning with 0, and exactly three behind the sign: nobody writes 0,123
+# for 123.
+OPEN = {
     "point": re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}"),
     "comma": re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}"),
 }
@@ -52,27 +52,20 @@ def signs_of(
         decimal, thousands: what the user says.
         known: the signs of the training file, where a model is applied.
         source: the file's name, for messages.
-
-    Raises:
-        UserError: the file leaves open which sign is which.
     """
     columns = _columns(rows)
-    notices: list[str] = []
     if decimal == "auto":
-        decimal = _OTHER.get(thousands) or _decimal(columns, separator, thousands, known, source)
-        if separator == "comma" and thousands == "auto" and known is None:
-            notices = _notice_of_points(columns, source)
-    if thousands == "auto":
-        found: list[Thousands] = [
-            t for t in _THOUSANDS if t != decimal and _marks(columns, decimal, t)
-        ]
-        notices += [
-            f"{source}: the {sign} within numbers is read as a thousands sign "
-            f"(data.thousands={sign})."
-            for sign in found[:1]
-        ]
-        return Signs(decimal, found[0] if found else "none"), notices
-    return Signs(decimal, thousands), notices
+        decimal = OTHER.get(thousands) or _decimal(columns, separator, known)
+    if thousands != "auto":
+        return Signs(decimal, thousands), []
+    found = [t for t in _THOUSANDS if t != decimal and _marks(columns, decimal, t)][:1]
+    if not found and known is not None and known.decimal == decimal:
+        return known, []  # the first lines may have no thousands
+    notices = [
+        f"{source}: the {sign} within numbers is read as a thousands sign (data.thousands={sign})."
+        for sign in found
+    ]
+    return Signs(decimal, found[0] if found else "none"), notices
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -82,53 +75,44 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     for row in below:
         for column, cell in zip(columns, row, strict=False):
             if not is_missing(cell):
-                column.append(_MARKS.sub("", cell).strip())
+                column.append(MARKS.sub("", cell).strip())
     return columns
 
 
-def _decimal(
-    columns: Sequence[Sequence[str]],
-    separator: str,
-    thousands: ThousandsSetting,
-    known: Signs | None,
-    source: str,
-) -> Decimal:
-    if separator == "comma":
-        return "point"
+def _decimal(columns: Sequence[Sequence[str]], separator: str, known: Signs | None) -> Decimal:
+    """What is proven, before that what the training file had; else what numbers have."""
+    asked = _DECIMALS if separator != "comma" else _DECIMALS[:1]
+    if known is not None:
+        asked = (known.decimal, *(d for d in asked if d != known.decimal))
     cells = {cell for column in columns for cell in column}
-    proven: list[Decimal] = [decimal for decimal in _DECIMALS if _proves(cells, decimal)]
-    if known is not None and (known.decimal in proven or not proven):
-        return known.decimal
-    if proven:
-        return proven[0]
-    for decimal in _DECIMALS:
-        example = _open(columns, decimal)
-        if example is not None:
-            if thousands == "auto":
-                raise _ask(example, decimal, source)
+    for decimal in asked:
+        if _proves(cells, decimal):
             return decimal
-    return "point"
+    for decimal in asked:
+        is_known = known is not None and known.thousands == decimal
+        if not is_known and _is_open(columns, decimal):
+            return decimal
+    return asked[0]
 
 
 def _proves(cells: Collection[str], decimal: Decimal) -> bool:
     """Whether some number can only be read with this sign before its fraction."""
-    both = Signs(decimal, _OTHER[decimal])
-    sign, other = SIGN[decimal], SIGN[_OTHER[decimal]]
+    both = Signs(decimal, OTHER[decimal])
+    sign, other = SIGN[decimal], SIGN[OTHER[decimal]]
     return any(
-        (sign in cell and not _OPEN[decimal].fullmatch(cell) and number(cell, both) is not None)
+        (sign in cell and not OPEN[decimal].fullmatch(cell) and number(cell, both) is not None)
         or (cell.count(other) > 1 and grouped(both).fullmatch(cell) is not None)
         for cell in cells
     )
 
 
-def _open(columns: Sequence[Sequence[str]], decimal: Decimal) -> str | None:
-    """A number of a column of numbers that may have a fraction or thousands."""
-    for column in columns:
-        if all(number(cell, Signs(decimal)) is not None for cell in column):
-            for cell in column:
-                if _OPEN[decimal].fullmatch(cell):
-                    return cell
-    return None
+def _is_open(columns: Sequence[Sequence[str]], decimal: Decimal) -> bool:
+    """Whether a number of a column of numbers may have a fraction or thousands."""
+    return any(
+        any(OPEN[decimal].fullmatch(cell) for cell in column)
+        and all(number(cell, Signs(decimal)) is not None for cell in column)
+        for column in columns
+    )
 
 
 def _marks(columns: Sequence[Sequence[str]], decimal: Decimal, thousands: Thousands) -> bool:
@@ -138,22 +122,4 @@ def _marks(columns: Sequence[Sequence[str]], decimal: Decimal, thousands: Thousa
         any(number(cell, Signs(decimal)) is None for cell in column)
         and all(number(cell, signs) is not None for cell in column)
         for column in columns
-    )
-
-
-def _notice_of_points(columns: Sequence[Sequence[str]], source: str) -> list[str]:
-    example = _open(columns, "point")
-    if example is None or _proves({cell for column in columns for cell in column}, "point"):
-        return []
-    return [
-        f"{source}: all numbers with a point have three digits behind it, as {example} has. They "
-        f"are read as fractions; data.thousands=point reads them as thousands."
-    ]
-
-
-def _ask(example: str, decimal: Decimal, source: str) -> UserError:
-    return UserError(
-        f"{source}: {example} may be {example.replace(SIGN[decimal], '')} or a number with three "
-        f"decimals, and no other number of the file tells. Set data.thousands={decimal} if the "
-        f"{decimal} marks thousands, or data.decimal={decimal} if it starts a fraction."
     )

@@ -9,13 +9,15 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from normlab.data.file.columns import Columns
-from normlab.data.file.dialect import Format
+from normlab.data.file.columns import Columns, numbered
+from normlab.data.file.dialect import Format, counts_columns, detect
 from normlab.data.file.faults import Expectation, Role
-from normlab.data.file.numbers import Signs, listed
+from normlab.data.file.numbers import Signs, listed, number
 from normlab.data.file.outline import First, first_rows
+from normlab.data.file.signs import SIGN
 from normlab.data.file.source import Source
-from normlab.data.schema import Schema
+from normlab.data.file.thousands import refuse_doubt
+from normlab.data.schema import ColumnType, Schema
 from normlab.errors import UserError
 
 
@@ -40,11 +42,12 @@ def matched(source: Source, schema: Schema, format: Format, labels: bool) -> Mat
     with its signs within numbers unless it proves others.
 
     Raises:
-        UserError: a column is absent, or columns without names are not those of training.
+        UserError: a column is absent, columns without names are not those of training, or the sign
+            of the numbers may mark their thousands.
     """
     notices = []
     if format.header == "auto" and not source.parquet:
-        format = replace(format, header=bool(schema.header))
+        format = replace(format, header=_has_header(source, schema, format, labels))
         if not schema.header:
             notices.append(
                 f"{source.name}: columns are taken by position, as in the training file, which had "
@@ -61,8 +64,39 @@ def matched(source: Source, schema: Schema, format: Format, labels: bool) -> Mat
     target = places[schema.target] if labels else None
     lines = first.header.lines_before_rows
     inputs = tuple(sorted(positions))
-    columns = Columns(names, target, inputs, {}, first.dialect, first.has_header, lines)
+    types: dict[int, ColumnType] = {
+        p: "categorical"
+        for p, column in zip(positions, schema.columns, strict=True)
+        if column.type == "categorical"
+    }
+    columns = Columns(names, target, inputs, types, first.dialect, first.has_header, lines)
+    # What was settled for the training file is not asked again of a few rows.
+    settled = first.dialect.decimal == schema.decimal and (
+        schema.thousandths or schema.thousands in SIGN
+    )
+    if not source.parquet and format.asks_for_signs and not settled:
+        refuse_doubt(source, columns, first.sample)
     return Matched(columns, positions, [*notices, *first.notices])
+
+
+def _has_header(source: Source, schema: Schema, format: Format, labels: bool) -> bool:
+    """Whether the file has one, as the training file had: one that counts is looked for.
+
+    Its names are positions, so that a file without them can be read as well.
+    """
+    if schema.file_columns != numbered(len(schema.file_columns)):
+        return bool(schema.header)
+    rows = detect(source, replace(format, header=False), ()).sample
+    if not rows:
+        return bool(schema.header)
+    needed = {*schema.features, *([schema.target] * labels)}
+    first, names = rows[0], {*rows[0]}
+    are_names = (
+        needed <= names
+        and len(names) == len(first)
+        and all(number(name) is None for name in names.difference(schema.file_columns))
+    )
+    return counts_columns(rows) or (bool(schema.header) and are_names)
 
 
 def _by_name(first: First, schema: Schema, labels: bool, source: str) -> dict[str, int]:

@@ -13,6 +13,7 @@ from normlab.data.file.faults import Expectation, Role, fault
 from normlab.data.file.outline import Outline
 from normlab.data.file.query import Cells
 from normlab.data.file.source import Source
+from normlab.data.file.thousands import has_thousandths
 from normlab.data.meaning.encode import encoded
 from normlab.data.meaning.facts import MOST_CATEGORIES
 from normlab.data.meaning.guess import guess
@@ -130,6 +131,7 @@ class Reading:
             columns.header,
             columns.dialect.decimal,
             columns.dialect.thousands,
+            has_thousandths(self.about.first.sample, columns.dialect.decimal),
         )
 
     def encoded(
