@@ -104,7 +104,9 @@ def test_leading_zeros_are_told_of(read: Read, caplog: pytest.LogCaptureFixture)
         (["1 653", "12\u00a0345", "999"], ",", [1653, 12345, 999]),
         (["1'653", "12'345", "999"], ",", [1653, 12345, 999]),
         (['"1,653"', '"12,345"', "999"], ",", [1653, 12345, 999]),
-        (["2.875", "1.125"], ",", [2.875, 1.125]),  # between commas a point starts a fraction
+        (["2.875", "1.12"], ",", [2.875, 1.12]),  # two digits are no thousands
+        (["2.875", "1000"], ",", [2.875, 1000]),  # thousands have no sign in this column
+        (['"1,653.250"', "2.875"], ",", [1653.25, 2.875]),  # the comma marks the thousands
     ],
 )
 def test_signs_that_the_file_proves(
@@ -113,9 +115,19 @@ def test_signs_that_the_file_proves(
     assert first(read(rows(cells, separator=separator))) == pytest.approx(values)
 
 
-@pytest.mark.parametrize(("cells", "sign"), [(["2,875", "3,197"], "comma"), (["2.875"], "point")])
-def test_signs_that_the_file_leaves_open_are_asked(read: Read, cells: list[str], sign: str) -> None:
-    text = rows([*cells, "950"] * 9, separator="\t")
+@pytest.mark.parametrize(
+    ("cells", "sign", "separator"),
+    [
+        (["2,875", "3,197"], "comma", "\t"),
+        (["2.875"], "point", "\t"),
+        (["2.875"], "point", ","),
+        (["2.875 €", "$3.197"], "point", ";"),
+    ],
+)
+def test_signs_that_the_file_leaves_open_are_asked(
+    read: Read, cells: list[str], sign: str, separator: str
+) -> None:
+    text = rows([*cells, "950"] * 9, separator=separator)
     with pytest.raises(UserError, match=rf"data\.thousands={sign}.*data\.decimal={sign}"):
         read(text)
     assert first(read(text, Format(thousands=sign)))[0] == 2875  # type: ignore[arg-type]
@@ -257,11 +269,31 @@ def test_unseen_categories_are_told_of(read: Read, tmp_path: Path) -> None:
 def test_the_signs_of_the_training_file_are_kept_and_strange_values_told_of(
     read: Read, tmp_path: Path
 ) -> None:
-    (message,) = predicted(read, tmp_path, "age;city;income\n41;Ulm;2.040\n42;Ulm;2.158\n")
+    open_signs = "age;city;income\n41;Ulm;2.040\n42;Ulm;2.158\n"
+    with pytest.raises(UserError, match=r"column 'income': '2\.040'.*data\.decimal=point"):
+        predicted(read, tmp_path, open_signs)  # training had no three digits behind the point
+    with_three = TRAIN.replace("3040.25", "304.125")
+    (message,) = predicted(read, tmp_path, open_signs, with_three)
     assert "column 'income': all values, 2.04 to 2.158, lie outside" in message
-    assert predicted(read, tmp_path, "age;city;income\n41,5;Ulm;2.040\n42;Ulm;2.158\n") != []
-    proven = "age;city;income\n41,5;Ulm;2.040,5\n42,5;Ulm;2.158,5\n"
-    assert [m for m in predicted(read, tmp_path, proven) if "outside" in m] == []
+    proven = "age;city;income\n41,5;Ulm;2.040\n42,5;Ulm;2.158\n"
+    for text in (proven, proven.replace("2.040", "2.040,5")):
+        (message,) = predicted(read, tmp_path, text)
+        assert "data.thousands=point" in message
+
+
+def test_the_thousands_of_the_training_file_are_those_of_later_ones(
+    read: Read, tmp_path: Path
+) -> None:
+    """Where a few rows leave them open, and where the first rows have none."""
+    train = TRAIN.replace("2040.5", '"2,040"').replace("3040.25", '"3,040"')
+    schema = read(train).schema
+    path = tmp_path / "new.csv"
+    for separator, n_before in ((";", 0), (";", 300), ("\t", 0)):
+        cells = [["age", "city", "income"], *[["41", "Ulm", "950"]] * n_before]
+        cells += [["42", "Ulm", "2,158"]]
+        path.write_text("".join(separator.join(row) + "\n" for row in cells))
+        (batch,) = read_for(schema, path)
+        assert batch.rows[-1, 2] == 2158
 
 
 def test_a_model_expects_the_header_of_its_training_file(read: Read, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def read_header(source: Source, detected: Detected) -> Header:
     unnamed: tuple[int, ...] = ()
     if detected.header:
         names = tuple(
-            cell or (f"unnamed {name}" if name in cells else name)
+            cell or (f"unnamed_{name}" if name in cells else name)
             for cell, name in zip(cells, names, strict=True)
         )
         unnamed = tuple(i for i, cell in enumerate(cells) if not cell)
