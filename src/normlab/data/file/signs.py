@@ -26,7 +26,6 @@ ThousandsSetting = Literal["auto"] | Thousands
 SIGN: dict[Decimal, str] = {"point": ".", "comma": ","}
 OTHER: dict[str, Decimal] = {"point": "comma", "comma": "point"}
 _THOUSANDS: tuple[Thousands, ...] = ("point", "comma", "space", "apostrophe")
-_DECIMALS: tuple[Decimal, ...] = ("point", "comma")
 MARKS = re.compile(f"[{CURRENCIES}%]")
 # One to three digits, not beginning with 0, and exactly three behind the sign: nobody writes 0,123
 # for 123.
@@ -58,7 +57,9 @@ def signs_of(
         decimal = OTHER.get(thousands) or _decimal(columns, separator, known)
     if thousands != "auto":
         return Signs(decimal, thousands), []
-    found = [t for t in _THOUSANDS if t != decimal and _marks(columns, decimal, t)][:1]
+    found: list[Thousands] = [
+        t for t in _THOUSANDS if t != decimal and _marks(columns, decimal, t)
+    ][:1]
     if not found and known is not None and known.decimal == decimal:
         return known, []  # the first lines may have no thousands
     notices = [
@@ -81,9 +82,9 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 def _decimal(columns: Sequence[Sequence[str]], separator: str, known: Signs | None) -> Decimal:
     """What is proven, before that what the training file had; else what numbers have."""
-    asked = _DECIMALS if separator != "comma" else _DECIMALS[:1]
+    asked: list[Decimal] = ["point"] if separator == "comma" else ["point", "comma"]
     if known is not None:
-        asked = (known.decimal, *(d for d in asked if d != known.decimal))
+        asked = [known.decimal, *(decimal for decimal in asked if decimal != known.decimal)]
     cells = {cell for column in columns for cell in column}
     for decimal in asked:
         if _proves(cells, decimal):
