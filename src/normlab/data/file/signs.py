@@ -57,14 +57,12 @@ def signs_of(
         decimal = OTHER.get(thousands) or _decimal(columns, separator, known)
     if thousands != "auto":
         return Signs(decimal, thousands), []
-    found: list[Thousands] = [
-        t for t in _THOUSANDS if t != decimal and _marks(columns, decimal, t)
-    ][:1]
+    found: list[Thousands] = [t for t in _THOUSANDS if t != decimal and _marks(columns, decimal, t)]
     if not found and known is not None and known.decimal == decimal:
         return known, []  # the first lines may have no thousands
     notices = [
         f"{source}: the {sign} within numbers is read as a thousands sign (data.thousands={sign})."
-        for sign in found
+        for sign in found[:1]
     ]
     return Signs(decimal, found[0] if found else "none"), notices
 
