@@ -67,6 +67,22 @@ def guess_typed(sample: Iterable[Sequence[str]], columns: Columns) -> frozenset[
     return frozenset(typed & seen)
 
 
+def as_they_stand(source: Source, columns: Columns, typed: Collection[int] = ()) -> pl.LazyFrame:
+    """All cells of a text file, blank rows too, with `ROW`; arguments as of `text_cells`."""
+    names = [str(position) for position in range(len(columns.names))]
+    types = {n: pl.Float64() if int(n) in typed else pl.String() for n in names}
+    return pl.scan_csv(
+        source.path,
+        has_header=False,
+        separator=columns.dialect.separator_character,
+        quote_char=columns.dialect.quote_character,
+        skip_lines=columns.lines_before_rows,
+        schema=types,
+        row_index_name=ROW,
+        glob=False,
+    )
+
+
 def text_cells(
     source: Source,
     columns: Columns,
@@ -82,17 +98,7 @@ def text_cells(
         kept: positions of the columns to carry along.
     """
     names = [str(position) for position in range(len(columns.names))]
-    types = {n: pl.Float64() if int(n) in typed else pl.String() for n in names}
-    lazy = pl.scan_csv(
-        source.path,
-        has_header=False,
-        separator=columns.dialect.separator_character,
-        quote_char=columns.dialect.quote_character,
-        skip_lines=columns.lines_before_rows,
-        schema=types,
-        row_index_name=ROW,
-        glob=False,
-    )
+    lazy = as_they_stand(source, columns, typed)
     texts = [n for n in names if int(n) not in typed]
     raw = [pl.col(str(p)).alias(f"{RAW}{p}") for p in kept]
     lazy = lazy.with_columns(*raw, pl.col(names[-1]).is_null().alias(LAST))
