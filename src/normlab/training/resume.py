@@ -14,6 +14,7 @@ from normlab.errors import UserError
 from normlab.model.checkpoint import read_checkpoint
 
 ENTRY = "runs"  # of last.ckpt: whose it is
+WRITTEN = ("header", "decimal", "thousands", "thousandths")  # of a schema: how a file is written
 HOLDS = (ENTRY, "outcomes", "loops", "state_dict", "optimizer_states", "callbacks")
 
 
@@ -157,5 +158,5 @@ class ResumePoint:
 
 def _of_the_model(description: dict[str, Any]) -> dict[str, Any]:
     """A description without how its file was written, which is no matter of the model's."""
-    schema = {key: value for key, value in description["schema"].items() if key != "written"}
+    schema = {key: value for key, value in description["schema"].items() if key not in WRITTEN}
     return {**description, "schema": schema}
