@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from normlab.config import Settings
-from normlab.config.changes import CONFIG, OF_NO_FIGURE, changed
+from normlab.config.changes import OF_NO_FIGURE, changed
 from normlab.data.load import split_table, stays_on_disk
 from normlab.data.schema import Schema
 from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.inference.predict import Predictor
+from normlab.layout import CONFIG
 from normlab.training.environment import quiet_lightning
 from normlab.training.folder import RunFolder
 from normlab.training.grouping import MAY_DIFFER, sharing_key, why_apart

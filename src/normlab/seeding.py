@@ -9,7 +9,6 @@ from __future__ import annotations
 from enum import IntEnum
 
 import numpy as np
-import torch
 
 
 class Stream(IntEnum):
@@ -28,18 +27,3 @@ def epoch_seed(seed: int, epoch: int, stream: Stream, rank: int = 0) -> int:
     entropy = [seed, epoch, stream, *([rank] if rank else [])]
     mixed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
     return int(mixed >> 1)
-
-
-def seed_device(seed: int, device: torch.device) -> None:
-    """Seeds the random numbers of one device, such as those of dropout.
-
-    `torch.manual_seed` seeds all devices. Where CUDA has not been used it notes for each call the
-    stack that it came from, which takes milliseconds, as long as an epoch of a small net.
-    """
-    if device.type == "cpu":
-        torch.default_generator.manual_seed(seed)
-    elif device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
-    else:
-        torch.manual_seed(seed)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from normlab.data.limits import refuse_merged_codes, refuse_overflow
-from normlab.data.meaning.cautions import scales_far_apart
 from normlab.data.read import read_table
 from normlab.data.schema import Column, Schema
 from normlab.data.table import Table
@@ -80,17 +79,6 @@ def test_a_rare_class(warnings) -> None:
     assert message.startswith("table.csv: only 4.00% of the rows are 1")
     assert "model.pos_weight=balanced" in message
     assert warnings(RANDOM.standard_normal(N).tolist(), (np.arange(N) < 30).astype(int)) == []
-
-
-def test_scales_far_apart() -> None:
-    columns = (Column("a"), Column("b"), Column("c", "boolean", (0, 1)))
-    rows = (RANDOM.standard_normal((N, 3)) * [1, 150, 1e-6]).astype(np.float32)
-    rows[0, 1] = np.nan
-    message = scales_far_apart(rows, columns, "t.csv")
-    assert message is not None
-    assert "columns 'b' and 'a' lie 1" in message
-    assert scales_far_apart(rows * [1, 0.5, 1], columns, "t.csv") is None
-    assert scales_far_apart(rows[:, 2:], columns[2:], "t.csv") is None
 
 
 def table(values: np.ndarray) -> Table:

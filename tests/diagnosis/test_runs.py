@@ -77,6 +77,36 @@ def test_raw_heart_rates_are_told_of_before_and_after(train: Train) -> None:
     assert diagnosis_of(tidy.cwd / "tidy")["warning"] is None
 
 
+def test_raw_scales_are_told_of_and_not_called_overfitting(train: Train, tmp_path: Path) -> None:
+    """Salaries of a million beside ages: a loss in the thousands, which jumps."""
+    random = np.random.default_rng(1)
+    ages, labels = random.uniform(40, 60, 60), np.arange(60) % 2
+    pay = random.normal(1.5e6, 2e5, 60).round() + 2e5 * labels
+    lines = [f"{a:.2f},{p:.0f},{y}" for a, p, y in zip(ages, pay, labels, strict=True)]
+    (tmp_path / "pay.csv").write_text("\n".join(["age,pay,label", *lines]))
+    (tmp_path / "one.csv").write_text(
+        "\n".join(
+            ["pay,label", *(f"{p - 1.6e6:.0f},{y}" for p, y in zip(pay, labels, strict=True))]
+        )
+    )
+    common = ("data=csv", "data.target=label", "trainer.max_epochs=40", *QUIET)
+    for seed in range(3):
+        for name in ("pay", "one"):  # the second is of one column, around 0: no warning at first
+            raw = train(*common, f"data.path={name}.csv", "normalization=none", f"seed={seed}",
+                        f"hydra.run.dir={name}{seed}")  # fmt: skip
+            assert raw.status == 0, raw.err
+            found = diagnosis_of(tmp_path / f"{name}{seed}")
+            assert found["verdict"] in ("diverged", "still falling"), found
+            assert found["way_out"][0] == "normalization=standardize"
+            assert "'pay'" in found["reason"]
+    tidy = train(*common, "data.path=pay.csv", "hydra.run.dir=tidy",
+                 "early_stopping.patience=3", "model.lr=0.3")  # fmt: skip
+    assert tidy.status == 0, tidy.err
+    told = " ".join(diagnosis_of(tmp_path / "tidy")["way_out"])
+    assert "normalization=standardize" not in told
+    assert "patience=10" not in told
+
+
 def test_switched_off(train: Train) -> None:
     ended = train(*STUCK, *QUIET, "diagnosis.enabled=false", "trainer.max_epochs=2")
     assert "WARNING" not in ended.out

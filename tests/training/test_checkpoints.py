@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from normlab.errors import UserError
+from normlab.layout import BEST
 from normlab.training import checkpoints
-from normlab.training.folder import BEST
 
 
 def test_a_run_ended_between_its_two_last_checkpoints_comes_to_both(

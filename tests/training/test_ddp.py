@@ -25,8 +25,8 @@ from normlab.config.processes import is_echo, is_first
 from normlab.data.load import split_table
 from normlab.data.serve.batches import Batches, Share
 from normlab.data.table import Table
+from normlab.layout import LAST
 from normlab.model.layers import Dropout
-from normlab.training.folder import LAST
 from normlab.training.result import Result
 from normlab.training.run import Run, Together
 from normlab.training.trainer import make_trainer

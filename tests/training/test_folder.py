@@ -24,9 +24,10 @@ from normlab.config import Settings
 from normlab.diagnosis.tags import GRADIENT_NORM, SKILL, UNITS
 from normlab.errors import UserError
 from normlab.files import strict_json
+from normlab.layout import BEST
 from normlab.training.epochs import Epoch, Epochs
 from normlab.training.events import EventFile
-from normlab.training.folder import BEST, FINAL_TAGS, RATE_TAG, RunFolder
+from normlab.training.folder import FINAL_TAGS, RATE_TAG, RunFolder
 
 WATCHED = (SKILL, UNITS, GRADIENT_NORM)  # now and then
 RECORDS = [

@@ -19,9 +19,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.normlab.jobs import Composer
-from normlab.app.resume import SWEEP
 from normlab.config import Settings
 from normlab.errors import UserError
+from normlab.layout import RESULT, SWEEP
 from normlab.training.job import Job
 from normlab.training.same_data import check_same_data_of_sweep
 from normlab.training.signals import Interrupted, tell
@@ -143,7 +143,7 @@ class FusedLauncher(Launcher):
         try:
             values = train_jobs(jobs, self.max_runs, self.executor, submitit)
         except Interrupted as end:
-            finished = sum((job.folder / "result.json").exists() for job in jobs)
+            finished = sum((job.folder / RESULT).exists() for job in jobs)
             tell(end, f"{finished} of {len(jobs)} runs have finished", folder)
             raise
         return [

@@ -8,6 +8,7 @@ from pathlib import Path
 from normlab.config.typed import shell_quoted
 from normlab.errors import UserError
 from normlab.files import remove_empty
+from normlab.layout import CONFIG
 
 
 def own_folder(named: Path) -> Path:
@@ -38,7 +39,7 @@ def refuse_occupied(folder: Path) -> None:
     Raises:
         UserError: where the folder already holds a run.
     """
-    if (folder / "config.yaml").exists():
+    if (folder / CONFIG).exists():
         raise UserError(
             f"{folder} already holds a run: give another folder as hydra.run.dir, or go on with "
             f"it: {shell_quoted(f'resume={folder}')}"

@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from normlab.config import Settings
-from normlab.config.changes import CONFIG, read_config, read_yaml, refuse_changes
+from normlab.config.changes import read_config, read_yaml, refuse_changes
 from normlab.config.typed import hydra_literal, setting, shell_quoted
 from normlab.errors import UserError
+from normlab.layout import CONFIG, LAST, METRICS, SWEEP
 
-METRICS = "metrics.csv"
-LAST = "checkpoints/last.ckpt"
-SWEEP = "multirun.yaml"
 SWEEPS = ("-m", "--multirun")
 # What a sweep's own record may set of Hydra's part: no class and no further folder of configs.
 OF_A_SWEEP = re.compile(

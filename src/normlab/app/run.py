@@ -19,9 +19,10 @@ from normlab.data.load import load_table, split_table
 from normlab.errors import UserError, told_of_memory
 from normlab.insight.pictures.callback import Pictures
 from normlab.insight.pictures.dashboard import conclude, introduce
+from normlab.layout import CONFIG, LAST, RESULT
 from normlab.training.defects import refuse_defects
 from normlab.training.environment import quiet_lightning
-from normlab.training.folder import CONFIG, LAST, RESULT, RunFolder
+from normlab.training.folder import RunFolder
 from normlab.training.job import Job
 from normlab.training.leftovers import begin, go_on
 from normlab.training.locks import holding_job

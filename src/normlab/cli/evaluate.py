@@ -17,6 +17,7 @@ from normlab.cli.options import (
     settings_as_options,
     show,
 )
+from normlab.layout import PROVENANCE
 
 if TYPE_CHECKING:
     from normlab.data.schema import Schema
@@ -149,7 +150,7 @@ def _is_training_file(model: Path, file: Path) -> bool:
 
     folder = model if model.is_dir() else model.resolve().parent.parent
     try:
-        known = json.loads((folder / "provenance.json").read_text("utf-8"))["data_sha256"]
+        known = json.loads((folder / PROVENANCE).read_text("utf-8"))["data_sha256"]
         with file.open("rb") as content:
             return known == hashlib.file_digest(content, "sha256").hexdigest()
     except (OSError, ValueError, KeyError, TypeError):

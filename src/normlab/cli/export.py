@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from normlab.cli.options import add_model, load_model, show
 from normlab.errors import UserError
+from normlab.layout import CONFIG
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +94,7 @@ def _training_file(model: Path) -> Path | None:
 
     folder = model if model.is_dir() else model.resolve().parent.parent
     try:
-        settings = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
+        settings = yaml.safe_load((folder / CONFIG).read_text("utf-8"))
         return Path(settings["data"]["path"])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return None

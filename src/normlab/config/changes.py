@@ -11,8 +11,8 @@ import yaml
 from normlab.config import Settings
 from normlab.config.check import as_given, check_settings
 from normlab.errors import UserError
+from normlab.layout import CONFIG
 
-CONFIG = "config.yaml"  # of a run folder
 LARGEST_CONFIG = 2**20  # bytes; a run's config has some thousands
 
 # Settings that change no figure of a run.

@@ -13,11 +13,6 @@ from normlab.diagnosis.verdict import Case, judge
 from normlab.diagnosis.warning import findings, oversized, remedies, warning
 
 
-def warning_of(start: Start, normalization: str, batchnorm: bool) -> str | None:
-    """The sentence that the run starts with, if anything is amiss."""
-    return warning(start, normalization, batchnorm)
-
-
 def conclude(
     start: Start,
     curves: Curves,
@@ -64,7 +59,7 @@ def conclude(
         "verdict": verdict.name,
         "reason": verdict.reason,
         "way_out": list(verdict.way_out),
-        "warning": warning_of(start, *in_use),
+        "warning": warning(start, *in_use),
         "start": start.to_dict(),
         "end": dict(watched),
     }

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 
-from normlab.data.meaning.cautions import FAR_APART
 from normlab.diagnosis.start import Start
 from normlab.diagnosis.units import LARGE
 
+FAR_APART = 100.0  # ratio of the largest to the smallest standard deviation
 FAR_FROM_ZERO = 5.0  # standard deviations between a feature's mean and 0
 MOST_SATURATED = 0.5  # of a layer's units
 ALL_DEAD = 0.9  # of a layer's units: relu learns from a few, and a third start dead on [0, 1]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from normlab.data.schema import Schema
 from normlab.errors import UserError
+from normlab.layout import BEST, LAST
 from normlab.model.checkpoint import load_network
 from normlab.model.network import Network
 
@@ -19,7 +20,6 @@ from normlab.model.network import Network
 Rows = ArrayLike | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 CHUNK = 16_384  # rows at once, which bounds the memory and stays in a processor's cache
-BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 
 
 class Predictor:

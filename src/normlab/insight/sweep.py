@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from normlab.errors import UserError
 from normlab.insight.settings import SEEDS, Flat, flatten, varying
+from normlab.layout import CONFIG, METRICS, RESULT
 
 CURVES = ("train/loss", "val/loss")
 SPLITS = ("test", "val", "train")
@@ -102,27 +103,27 @@ def read_sweep(folder: Path) -> Sweep:
     for path in sorted(_run_folders(folder), key=lambda path: _natural(path.as_posix())):
         name = path.relative_to(folder).as_posix()
         try:
-            config = yaml.load((path / "config.yaml").read_bytes(), _Loader)
+            config = yaml.load((path / CONFIG).read_bytes(), _Loader)
             if not isinstance(config, dict):
                 raise ValueError("holds no settings")
             flat = flatten(config)
         except (OSError, ValueError, yaml.YAMLError) as error:
-            problems.append(_problem(name, "config.yaml", error, "the run is left out"))
+            problems.append(_problem(name, CONFIG, error, "the run is left out"))
             continue
         if not runs and isinstance(config.get("report"), dict):
             asked = config["report"]
         curves, finals = {}, None
         try:
-            curves = _read_curves(path / "metrics.csv")
+            curves = _read_curves(path / METRICS)
         except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-            problems.append(_problem(name, "metrics.csv", error, "its curve is left out"))
+            problems.append(_problem(name, METRICS, error, "its curve is left out"))
         try:
-            finals = _read_finals(path / "result.json")
+            finals = _read_finals(path / RESULT)
         except (OSError, ValueError, TypeError, KeyError) as error:
-            problems.append(_problem(name, "result.json", error, "the run counts as unfinished"))
+            problems.append(_problem(name, RESULT, error, "the run counts as unfinished"))
         runs.append(Run(name, flat, curves, finals))
     if not runs:
-        single = (folder / "config.yaml").is_file() and not problems
+        single = (folder / CONFIG).is_file() and not problems
         raise UserError(
             f"{folder} is the folder of a single run: give the folder of a sweep, one above it"
             if single
@@ -137,7 +138,7 @@ def _run_folders(folder: Path) -> Iterator[Path]:
     for path, folders, files in os.walk(folder):
         # Hydra keeps a config.yaml of its own in each run's `.hydra`.
         folders[:] = [name for name in folders if not name.startswith(".")]
-        if "config.yaml" in files and Path(path) != folder:
+        if CONFIG in files and Path(path) != folder:
             yield Path(path)
 
 

@@ -12,8 +12,9 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from normlab.layout import BEST, LAST
 from normlab.model.checkpoint import FORMAT, weights_checkpoint
-from normlab.training.folder import BEST, LAST, RunFolder, save_durably
+from normlab.training.folder import RunFolder, save_durably
 from normlab.training.module import TrainingModule
 from normlab.training.resume import ENTRY, ResumePoint
 from normlab.training.signals import asked_to_end, catch_sigterm_again, end_if_asked

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from normlab.errors import UserError, of_the_disk, told_of_memory
 from normlab.files import write_durably
-from normlab.training.folder import RESULT, TRACEBACK
+from normlab.layout import RESULT, TRACEBACK
 
 log = logging.getLogger(__name__)
 

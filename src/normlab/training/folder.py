@@ -27,6 +27,7 @@ from normlab.config.changes import flatten
 from normlab.diagnosis.curves import Curves
 from normlab.errors import UserError
 from normlab.files import force_to_disk, strict_json, to_yaml, write_durably
+from normlab.layout import CONFIG, EVENTS, METRICS, PROVENANCE, RESULT, TRACEBACK
 from normlab.training.epochs import Epochs
 from normlab.training.events import (
     Event,
@@ -39,14 +40,6 @@ from normlab.training.events import (
 )
 from normlab.training.metrics_file import MetricsFile
 
-CONFIG = "config.yaml"
-PROVENANCE = "provenance.json"
-METRICS = "metrics.csv"
-RESULT = "result.json"
-TRACEBACK = "traceback.txt"  # which run and what exception in the first line, then the traceback
-BEST = "checkpoints/best.ckpt"
-LAST = "checkpoints/last.ckpt"
-EVENTS = "events.out.tfevents.*"
 # TensorBoard goes by the alphabet: HParams shows the first five metrics until others are ticked,
 # hence the final figures come first; Scalars opens the first two groups of tags, hence no `lr` of
 # its own before the curves.

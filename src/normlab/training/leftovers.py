@@ -15,8 +15,9 @@ from normlab.config.changes import changed, read_config, refuse_changes
 from normlab.data.table import Table
 from normlab.errors import UserError
 from normlab.files import PARTIAL
+from normlab.layout import CONFIG, EVENTS, LAST, METRICS, RESULT
 from normlab.model.tasks import Binary
-from normlab.training.folder import CONFIG, EVENTS, LAST, METRICS, RESULT, RunFolder
+from normlab.training.folder import RunFolder
 from normlab.training.provenance import provenance
 from normlab.training.resume import ResumePoint
 from normlab.training.same_data import check_same_data

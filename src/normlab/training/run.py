@@ -14,11 +14,12 @@ from normlab.config import Settings
 from normlab.config.data import CsvSettings
 from normlab.data.schema import Schema
 from normlab.data.serve.module import SplitTable, TableDataModule
-from normlab.diagnosis.conclusion import conclude, warning_of
+from normlab.diagnosis.conclusion import conclude
 from normlab.diagnosis.curves import Curves
 from normlab.diagnosis.start import Start, measure_starts
-from normlab.diagnosis.warning import summed_up
+from normlab.diagnosis.warning import summed_up, warning
 from normlab.diagnosis.watch import Watch
+from normlab.layout import BEST
 from normlab.model.checkpoint import describe
 from normlab.model.encoder import Encoder
 from normlab.model.network import Network
@@ -26,7 +27,7 @@ from normlab.model.scalers import make_scaler
 from normlab.model.tasks import Binary, Task
 from normlab.training.checkpoints import CheckpointFile, Checkpoints
 from normlab.training.environment import threads_for
-from normlab.training.folder import BEST, RunFolder
+from normlab.training.folder import RunFolder
 from normlab.training.grouping import why_apart
 from normlab.training.memory import keep_freed_memory
 from normlab.training.module import TrainingModule
@@ -99,7 +100,7 @@ class Together:
         self.starts = measure_starts(self.network, self.data)
         warnings = []
         for run, start, name in zip(self.runs, self.starts, self.names, strict=True):
-            message = warning_of(start, name, self.network.batchnorm is not None)
+            message = warning(start, name, self.network.batchnorm is not None)
             if message is not None:
                 warnings.append((start, run.name, message))
         if len(self.runs) == 1:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from normlab.config import Settings
 from normlab.config.data import CsvSettings
 from normlab.errors import UserError
+from normlab.layout import PROVENANCE, RESULT
 
 if TYPE_CHECKING:
     from normlab.data.table import Table
 
-PROVENANCE, RESULT, DIGEST = "provenance.json", "result.json", "data_sha256"
+DIGEST = "data_sha256"
 
 
 def check_same_data(folder: Path, table: Table) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from normlab.config.typed import setting, shell_quoted
+from normlab.layout import CONFIG, SWEEP
 
 CALLED = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "a request to terminate"}
 A_MOMENT = 0.01  # seconds
@@ -131,7 +132,7 @@ def tell(end: Interrupted, what_is_kept: str, folder: Path) -> None:
 def how_to_go_on(folder: Path) -> str:
     """What continues the run, the sweep or the search of this folder, in a line of its own."""
     shown = min(os.path.relpath(folder), str(folder), key=len)
-    if not any((folder / record).exists() for record in ("config.yaml", "multirun.yaml")):
+    if not any((folder / record).exists() for record in (CONFIG, SWEEP)):
         return f"  to go on: the same command with {setting('hydra.sweep.dir', shown)}"  # a search
     program = "python train.py" if Path(sys.argv[0]).name == "train.py" else "normlab train"
     return f"  to go on: {program} {shell_quoted(f'resume={shown}')}"

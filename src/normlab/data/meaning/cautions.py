@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from normlab.config.typed import setting
 from normlab.data.meaning.facts import Facts
 from normlab.data.meaning.types import MANY_VALUES
-from normlab.data.moments import Moments
 from normlab.data.schema import Column, Schema
 
 # Above this share of a column's standard deviation, float32's rounding is worth a warning.
@@ -22,7 +21,6 @@ WIDE_SAMPLE = 1_000
 FEWEST = 20  # rows below which any column may look like an id or a leak
 LEAK = 0.999  # AUROC of a column alone, or share of rows that its categories explain
 IMBALANCE = 0.05  # share of the rarer class
-FAR_APART = 100.0  # ratio of the largest to the smallest standard deviation: docs/diagnosis.md
 SCALE = 10  # different whole numbers, which are steps or codes and of which 0 may be one
 ROWS_PER_VALUE = 10  # a text of many values, each in so few rows, is a name
 
@@ -73,39 +71,6 @@ def sample_step(n_rows: int, n_columns: int) -> int:
     """The distance between the rows of a sample."""
     most = min(SAMPLE, max(WIDE_SAMPLE, SAMPLE_CELLS // max(1, n_columns)))
     return max(1, -(-n_rows // most))
-
-
-def scales_far_apart(
-    rows: NDArray[np.float32], columns: Sequence[Column], source: str
-) -> str | None:
-    """What to say of rows (n, columns) that no normalization brings to one scale."""
-    spreads = {
-        column.name: moments.variance**0.5
-        for moments, column in zip(_moments(rows), columns, strict=True)
-        if column.type == "numeric" and moments.variance > 0
-    }
-    if not spreads:
-        return None
-    widest, narrowest = max(spreads, key=spreads.get), min(spreads, key=spreads.get)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    ratio = spreads[widest] / spreads[narrowest]
-    if ratio < FAR_APART:
-        return None
-    return (
-        f"{source}: the scales of columns {widest!r} and {narrowest!r} lie {ratio:,.0f} times "
-        f"apart, and normalization=none keeps them so. Another normalization brings them together."
-    )
-
-
-def _moments(rows: NDArray[np.floating]) -> list[Moments]:
-    """Of each column of rows (n, columns), of which many may be on disk."""
-    total = [Moments(0, 0.0, 0.0)] * rows.shape[1]
-    at_once = max(1, SAMPLE_CELLS // max(1, rows.shape[1]))
-    for start in range(0, len(rows), at_once):
-        for i, column in enumerate(rows[start : start + at_once].T.astype(np.float64)):
-            known = column[~np.isnan(column)]
-            if len(known):
-                total[i] = total[i].merged(Moments(len(known), known.mean(), known.var()))
-    return total
 
 
 def is_useless(facts: Facts, column: Column) -> bool:

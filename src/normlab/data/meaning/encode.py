@@ -5,8 +5,6 @@ The same expressions read a table to train on and rows to predict, so a value ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import polars as pl
 
 from normlab.data.file.numbers import Signs, as_number
@@ -51,8 +49,3 @@ def numeric(cells: pl.Expr, is_number: bool, signs: Signs, form: Form = "plain")
 def is_text(column: Column) -> bool:
     """Whether a column's cells are compared as text, however they are stored."""
     return bool(column.categories) and isinstance(column.categories[0], str)
-
-
-def text_positions(positions: Sequence[int], columns: Sequence[Column]) -> set[int]:
-    """The positions of such columns."""
-    return {p for p, column in zip(positions, columns, strict=True) if is_text(column)}
