@@ -18,7 +18,7 @@ from normlab.model.network import Network
 from normlab.model.scalers import mean_and_std_of
 
 SAMPLE = 2_000  # training rows looked at: a mean is then known to 0.02 standard deviations
-NUMBERS = 2**22  # in one pass of some of the runs: 32 MB
+NUMBERS = 2**20  # in one pass of some of the runs: 8 MB
 LISTED = 100  # features named in result.json, those farthest from 0
 
 

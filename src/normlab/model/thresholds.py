@@ -10,6 +10,7 @@ from normlab.model.network import Network
 GRID = 1_001  # points between the smallest and the largest row, beside the rows themselves
 CLOSER = 129  # points of each step of the bisection: a hundred are passed as fast as one
 ZOOMS = 8  # each 128 times closer: to the last digits of float64
+NUMBERS = 2**20  # of a layer's outputs at once, 8 MB
 
 
 @torch.no_grad()
@@ -29,8 +30,16 @@ def decision_thresholds(network: Network, rows: Tensor) -> list[list[float]] | N
     """
     if rows.shape[2] != 1 or network.normalizer.n_features != 1:
         return None
-    exact = network.of_runs(range(network.n_runs)).cpu().double().eval()
-    values = rows.cpu().double().squeeze(2)
+    some = max(1, NUMBERS // ((rows.shape[1] + GRID) * max(network.hidden, default=1)))
+    roots = []
+    for runs in torch.arange(network.n_runs).split(some):
+        exact = network.of_runs(runs.tolist()).cpu().double().eval()
+        roots += _of_runs(exact, rows[runs.to(rows.device)].cpu().double().squeeze(2))
+    return roots
+
+
+def _of_runs(exact: Network, values: Tensor) -> list[list[float]]:
+    """The roots of each run among its values (runs, n), float64."""
     known = ~values.isnan()
     low = values.where(known, torch.inf).amin(1, keepdim=True)
     high = values.where(known, -torch.inf).amax(1, keepdim=True)
